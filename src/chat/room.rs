@@ -1,0 +1,563 @@
+//! A room: its clock, its order and who is in it.
+//!
+//! Every method that makes an event gives it the room's next Lamport time, so
+//! whoever hands events on must do so under the lock under which it called:
+//! the order of the stamps is the order that everybody sees.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::clock::LamportClock;
+use super::event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_NAME};
+use super::name::Name;
+use super::text::check_text;
+
+/// How many participants that left a room remembers, so that what they send
+/// again after a long absence is recognised. The longest gone are forgotten.
+const MAX_REMEMBERED: usize = 1024;
+
+/// A digest of the secret that a client chose when it joined. Whoever knows
+/// the secret is the same participant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Secret(pub [u8; 32]);
+
+/// Which stream a participant speaks through; unique in one server's life.
+pub type SessionNo = u64;
+
+/// Where a participant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It speaks through this session.
+    Here(SessionNo),
+    /// It lost this session and may yet resume.
+    Away(SessionNo),
+}
+
+/// A participant of a room.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Who it is.
+    pub key: MemberKey,
+    /// The id that it chose, or was given.
+    pub id: i32,
+    /// Its name.
+    pub name: Name,
+    /// How it proves that it is the same one, if it can.
+    pub secret: Option<Secret>,
+    /// The room's Lamport time at which it joined.
+    pub joined: i64,
+    /// Its own Lamport time of the last thing that it sent and that was
+    /// stamped or refused.
+    pub last_sent: i64,
+    /// `last_sent` as it was when the present session began: what bears no
+    /// later time was sent, and stamped, in an earlier one.
+    settled: i64,
+    presence: Presence,
+}
+
+impl Member {
+    /// Whether it is connected, and not merely expected back.
+    pub fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here(_))
+    }
+}
+
+/// What a store remembers of a participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMember {
+    /// See [`Member::key`].
+    pub key: MemberKey,
+    /// See [`Member::id`].
+    pub id: i32,
+    /// See [`Member::name`].
+    pub name: Name,
+    /// See [`Member::secret`].
+    pub secret: Option<Secret>,
+    /// See [`Member::joined`].
+    pub joined: i64,
+    /// See [`Member::last_sent`].
+    pub last_sent: i64,
+    /// Whether it was in the room when the server stopped.
+    pub present: bool,
+}
+
+/// What a store remembers of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRoom {
+    /// Which room.
+    pub id: RoomId,
+    /// Lamport time of its last event, refusals included.
+    pub clock: i64,
+    /// Number of its last event that all saw.
+    pub seq: u64,
+    /// Who was in it, and who is remembered.
+    pub members: Vec<StoredMember>,
+}
+
+/// A participant that left and would be recognised.
+#[derive(Debug, Clone, Copy)]
+pub struct RememberedMember {
+    key: MemberKey,
+    last_sent: i64,
+}
+
+/// What a client asks for when it joins.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The id that it wants; 0 lets the room choose.
+    pub id: i32,
+    /// The name that it wants.
+    pub name: Name,
+    /// What it will prove itself with later.
+    pub secret: Option<Secret>,
+    /// Its own Lamport time of this send.
+    pub sent: i64,
+    /// The stream that it will speak through.
+    pub session: SessionNo,
+    /// Who it becomes if it is not known already.
+    pub fresh: MemberKey,
+}
+
+/// A client is in the room.
+#[derive(Debug)]
+pub struct Joined {
+    /// Who it is.
+    pub key: MemberKey,
+    /// The id that it has.
+    pub id: i32,
+    /// The Lamport time up to which everything lies before this join.
+    pub seam: i64,
+    /// The announcement, or for a resumed participant the receipt that it
+    /// alone gets.
+    pub event: Event,
+    /// Who sees `event`.
+    pub audience: Audience,
+    /// Whether it was in the room already: then nobody is told.
+    pub resumed: bool,
+}
+
+/// Why a client cannot join.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Somebody in the room has the name.
+    #[error("the name «{0}» is taken in {1}")]
+    NameTaken(Name, String),
+    /// Somebody in the room has the id.
+    #[error("the id {0} is taken in {1}")]
+    IdTaken(i32, String),
+    /// The secret belongs to a participant with another name.
+    #[error("this secret belongs to «{0}», who is in {1}")]
+    OtherName(Name, String),
+    /// The client's Lamport time is negative or absurdly far ahead.
+    #[error("the timestamp {0} is not one that a Lamport clock can have here")]
+    Time(i64),
+}
+
+/// What became of something said.
+#[derive(Debug)]
+pub enum Said {
+    /// It has its place in the order.
+    Stamped(Event, Audience),
+    /// It was refused; its sender alone is told. This is an event too: it
+    /// ticks the clock, as the original's L=6 did.
+    Refused(Event, Audience),
+    /// It was stamped or refused before, in an earlier session of its sender.
+    Repeated,
+}
+
+/// What a lost session means for the room.
+#[derive(Debug)]
+pub enum Loss {
+    /// Nothing: the participant speaks through another session, or left.
+    None,
+    /// Its participant may resume; nobody is told yet.
+    Away,
+    /// Its participant is gone.
+    Left(Parted),
+}
+
+/// A participant has left.
+#[derive(Debug)]
+pub struct Parted {
+    /// Who.
+    pub key: MemberKey,
+    /// What those who remain are told.
+    pub event: Event,
+    /// Whether it would be recognised if it came back.
+    pub remembered: bool,
+    /// Who was forgotten to make room for it.
+    pub forgotten: Option<MemberKey>,
+}
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    id: Arc<RoomId>,
+    clock: LamportClock,
+    seq: u64,
+    members: HashMap<MemberKey, Member>,
+    names: HashMap<String, MemberKey>,
+    ids: HashSet<i32>,
+    remembered: HashMap<Secret, RememberedMember>,
+    remembered_order: VecDeque<Secret>,
+}
+
+impl Room {
+    /// A room as it was left: those who were in it are awaited.
+    pub fn restore(stored: StoredRoom) -> Self {
+        let mut room = Self {
+            id: Arc::new(stored.id),
+            clock: LamportClock::at(stored.clock),
+            seq: stored.seq,
+            members: HashMap::new(),
+            names: HashMap::new(),
+            ids: HashSet::new(),
+            remembered: HashMap::new(),
+            remembered_order: VecDeque::new(),
+        };
+        for m in stored.members {
+            if m.present {
+                room.enter(Member {
+                    key: m.key,
+                    id: m.id,
+                    name: m.name,
+                    secret: m.secret,
+                    joined: m.joined,
+                    last_sent: m.last_sent,
+                    settled: m.last_sent,
+                    presence: Presence::Away(0),
+                });
+            } else if let Some(secret) = m.secret {
+                room.remember(
+                    secret,
+                    RememberedMember {
+                        key: m.key,
+                        last_sent: m.last_sent,
+                    },
+                );
+            }
+        }
+        room
+    }
+
+    /// A room in which nothing has happened yet.
+    pub fn new(id: RoomId) -> Self {
+        Self::restore(StoredRoom {
+            id,
+            clock: 0,
+            seq: 0,
+            members: Vec::new(),
+        })
+    }
+
+    /// Which room.
+    pub fn id(&self) -> &Arc<RoomId> {
+        &self.id
+    }
+
+    /// Lamport time of the last event.
+    pub fn clock(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// Who is in the room, those included who are expected back.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// Lets a client in: as the participant that it was, if its secret says
+    /// so, or as a new one.
+    ///
+    /// # Errors
+    /// Why not; then nothing has changed.
+    pub fn join(&mut self, ask: Ask, wall_ms: i64) -> Result<Joined, Refused> {
+        if !self.clock.accepts(ask.sent) {
+            return Err(Refused::Time(ask.sent));
+        }
+        let holder = self.names.get(&ask.name.folded()).copied();
+        let same = ask
+            .secret
+            .and_then(|s| self.members.values().find(|m| m.secret == Some(s)));
+        if let Some(member) = same {
+            let (key, id) = (member.key, member.id);
+            if holder != Some(key) {
+                return Err(Refused::OtherName(member.name.clone(), self.id.shown()));
+            }
+            return Ok(self.resume(key, id, &ask, wall_ms));
+        }
+        if holder.is_some() {
+            return Err(Refused::NameTaken(ask.name, self.id.shown()));
+        }
+        if ask.id != SERVER_ID && self.ids.contains(&ask.id) {
+            return Err(Refused::IdTaken(ask.id, self.id.shown()));
+        }
+        let id = if ask.id == SERVER_ID {
+            self.free_id(ask.fresh)
+        } else {
+            ask.id
+        };
+        let known = ask.secret.and_then(|s| self.remembered.remove(&s));
+        if known.is_some() {
+            self.remembered_order.retain(|s| Some(*s) != ask.secret);
+        }
+        let (key, last_sent) = known.map_or((ask.fresh, 0), |k| (k.key, k.last_sent));
+        let seam = self.clock.now();
+        let time = self.clock.witness(ask.sent);
+        let event = self.announce(time, Kind::Join, id, &ask.name, "joined", ask.sent, wall_ms);
+        self.enter(Member {
+            key,
+            id,
+            name: ask.name,
+            secret: ask.secret,
+            joined: time,
+            last_sent,
+            settled: last_sent,
+            presence: Presence::Here(ask.session),
+        });
+        Ok(Joined {
+            key,
+            id,
+            seam,
+            event,
+            audience: Audience::Room,
+            resumed: false,
+        })
+    }
+
+    fn resume(&mut self, key: MemberKey, id: i32, ask: &Ask, wall_ms: i64) -> Joined {
+        let seam = self.clock.now();
+        let time = self.clock.witness(ask.sent);
+        let place = self.id.shown();
+        if let Some(member) = self.members.get_mut(&key) {
+            member.presence = Presence::Here(ask.session);
+            member.settled = member.last_sent;
+        }
+        let event = Event {
+            time,
+            seq: 0,
+            kind: Kind::Join,
+            sender_id: id,
+            sender: ask.name.to_shared(),
+            text: format!(
+                "Participant {} resumed {place} at logical time L={time}",
+                ask.name
+            ),
+            sent: ask.sent,
+            wall_ms,
+            to: None,
+        };
+        Joined {
+            key,
+            id,
+            seam,
+            event,
+            audience: Audience::One(key),
+            resumed: true,
+        }
+    }
+
+    /// Stamps what a participant says, to the room or, with `to`, to the one
+    /// participant of that name.
+    pub fn say(&mut self, key: MemberKey, text: &str, to: &str, sent: i64, wall_ms: i64) -> Said {
+        let Some(member) = self.members.get_mut(&key) else {
+            return Said::Repeated; // its sender has left: an echo would reach nobody
+        };
+        if !self.clock.accepts(sent) {
+            let text = format!("Timestamp {sent} is out of range.");
+            return self.refuse(key, text, 0, wall_ms);
+        }
+        if member.secret.is_some() {
+            if sent <= member.settled {
+                return Said::Repeated;
+            }
+            if sent <= member.last_sent {
+                let text = format!("Timestamp {sent} does not rise above {}.", member.last_sent);
+                return self.refuse(key, text, 0, wall_ms);
+            }
+        }
+        member.last_sent = sent;
+        let (id, name) = (member.id, member.name.clone());
+        let text = match check_text(text) {
+            Ok(text) => text.to_owned(),
+            Err(why) => return self.refuse(key, why.to_string(), sent, wall_ms),
+        };
+        let recipient = match to.trim() {
+            "" => None,
+            to => match self
+                .names
+                .get(&to.to_lowercase())
+                .and_then(|k| self.members.get(k))
+            {
+                Some(member) => Some((member.key, member.name.clone())),
+                None => {
+                    let text = format!("There is no participant «{}» here.", super::sanitise(to));
+                    return self.refuse(key, text, sent, wall_ms);
+                }
+            },
+        };
+        let time = self.clock.witness(sent);
+        let (seq, audience) = match &recipient {
+            None => (self.next_seq(), Audience::Room),
+            Some((to, _)) => (0, Audience::Two(key, *to)),
+        };
+        let event = Event {
+            time,
+            seq,
+            kind: Kind::Message,
+            sender_id: id,
+            sender: name.to_shared(),
+            text,
+            sent,
+            wall_ms,
+            to: recipient.map(|(_, name)| name.to_shared()),
+        };
+        Said::Stamped(event, audience)
+    }
+
+    /// Takes out a participant that says goodbye through `session`. Nothing
+    /// happens if it speaks through another one by now.
+    pub fn leave(
+        &mut self,
+        key: MemberKey,
+        session: SessionNo,
+        sent: i64,
+        wall_ms: i64,
+    ) -> Option<Parted> {
+        (self.members.get(&key)?.presence == Presence::Here(session)).then_some(())?;
+        self.part(
+            key,
+            if self.clock.accepts(sent) { sent } else { 0 },
+            wall_ms,
+        )
+    }
+
+    /// Says that `session` is lost. A participant with a secret may resume;
+    /// any other has left.
+    pub fn lose(&mut self, key: MemberKey, session: SessionNo, wall_ms: i64) -> Loss {
+        match self.members.get_mut(&key) {
+            Some(m) if m.presence == Presence::Here(session) => {
+                m.presence = Presence::Away(session);
+                if m.secret.is_some() {
+                    return Loss::Away;
+                }
+                self.part(key, 0, wall_ms).map_or(Loss::None, Loss::Left)
+            }
+            _ => Loss::None,
+        }
+    }
+
+    /// Takes out a participant that lost `session` and did not resume.
+    pub fn expire(&mut self, key: MemberKey, session: SessionNo, wall_ms: i64) -> Option<Parted> {
+        (self.members.get(&key)?.presence == Presence::Away(session)).then_some(())?;
+        self.part(key, 0, wall_ms)
+    }
+
+    fn part(&mut self, key: MemberKey, sent: i64, wall_ms: i64) -> Option<Parted> {
+        let member = self.members.remove(&key)?;
+        self.names.remove(&member.name.folded());
+        self.ids.remove(&member.id);
+        let time = self.clock.witness(sent);
+        let event = self.announce(
+            time,
+            Kind::Leave,
+            member.id,
+            &member.name,
+            "left",
+            sent,
+            wall_ms,
+        );
+        let forgotten = member.secret.and_then(|s| {
+            self.remember(
+                s,
+                RememberedMember {
+                    key,
+                    last_sent: member.last_sent,
+                },
+            )
+        });
+        Some(Parted {
+            key,
+            event,
+            remembered: member.secret.is_some(),
+            forgotten,
+        })
+    }
+
+    fn refuse(&mut self, key: MemberKey, text: String, sent: i64, wall_ms: i64) -> Said {
+        let event = Event {
+            time: self.clock.witness(sent),
+            seq: 0,
+            kind: Kind::Refusal,
+            sender_id: SERVER_ID,
+            sender: SERVER_NAME.into(),
+            text,
+            sent,
+            wall_ms,
+            to: None,
+        };
+        Said::Refused(event, Audience::One(key))
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of an event, once
+    fn announce(
+        &mut self,
+        time: i64,
+        kind: Kind,
+        id: i32,
+        name: &Name,
+        did: &str,
+        sent: i64,
+        wall_ms: i64,
+    ) -> Event {
+        Event {
+            time,
+            seq: self.next_seq(),
+            kind,
+            sender_id: id,
+            sender: name.to_shared(),
+            text: format!(
+                "Participant {name} {did} {} at logical time L={time}",
+                self.id.shown()
+            ),
+            sent,
+            wall_ms,
+            to: None,
+        }
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    fn enter(&mut self, member: Member) {
+        self.names.insert(member.name.folded(), member.key);
+        self.ids.insert(member.id);
+        self.members.insert(member.key, member);
+    }
+
+    fn remember(&mut self, secret: Secret, member: RememberedMember) -> Option<MemberKey> {
+        self.remembered.insert(secret, member);
+        self.remembered_order.push_back(secret);
+        if self.remembered_order.len() <= MAX_REMEMBERED {
+            return None;
+        }
+        let oldest = self.remembered_order.pop_front()?;
+        self.remembered.remove(&oldest).map(|m| m.key)
+    }
+
+    fn free_id(&self, key: MemberKey) -> i32 {
+        let first = (key.0 % (i32::MAX as u64)) as i32;
+        (0..=i32::MAX)
+            .map(|n| first.wrapping_add(n) & i32::MAX)
+            .find(|id| *id != SERVER_ID && !self.ids.contains(id))
+            .unwrap_or(i32::MIN)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    /// Shows nothing of it: a log is no place for a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

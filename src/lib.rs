@@ -1,0 +1,5 @@
+//! Chit Chat: a chat in which every event has a place in logical time.
+pub mod chat;
+pub mod history;
+pub mod trace;
+pub mod wire;
