@@ -198,6 +198,7 @@ pub struct Room {
     members: HashMap<MemberKey, Member>,
     names: HashMap<String, MemberKey>,
     ids: HashSet<i32>,
+    secrets: HashMap<Secret, MemberKey>,
     remembered: HashMap<Secret, RememberedMember>,
     remembered_order: VecDeque<Secret>,
 }
@@ -212,6 +213,7 @@ impl Room {
             members: HashMap::new(),
             names: HashMap::new(),
             ids: HashSet::new(),
+            secrets: HashMap::new(),
             remembered: HashMap::new(),
             remembered_order: VecDeque::new(),
         };
@@ -265,31 +267,19 @@ impl Room {
         self.members.values()
     }
 
+    /// A participant, if it is in the room.
+    pub fn member(&self, key: MemberKey) -> Option<&Member> {
+        self.members.get(&key)
+    }
+
     /// Lets a client in: as the participant that it was, if its secret says
     /// so, or as a new one.
     ///
     /// # Errors
     /// Why not; then nothing has changed.
     pub fn join(&mut self, ask: Ask, wall_ms: i64) -> Result<Joined, Refused> {
-        if !self.clock.accepts(ask.sent) {
-            return Err(Refused::Time(ask.sent));
-        }
-        let holder = self.names.get(&ask.name.folded()).copied();
-        let same = ask
-            .secret
-            .and_then(|s| self.members.values().find(|m| m.secret == Some(s)));
-        if let Some(member) = same {
-            let (key, id) = (member.key, member.id);
-            if holder != Some(key) {
-                return Err(Refused::OtherName(member.name.clone(), self.id.shown()));
-            }
+        if let Some((key, id)) = self.admit(&ask)? {
             return Ok(self.resume(key, id, &ask, wall_ms));
-        }
-        if holder.is_some() {
-            return Err(Refused::NameTaken(ask.name, self.id.shown()));
-        }
-        if ask.id != SERVER_ID && self.ids.contains(&ask.id) {
-            return Err(Refused::IdTaken(ask.id, self.id.shown()));
         }
         let id = if ask.id == SERVER_ID {
             self.free_id(ask.fresh)
@@ -324,6 +314,37 @@ impl Room {
         })
     }
 
+    /// Whether a client would be let in, and as which present participant.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, ask: &Ask) -> Result<Option<(MemberKey, i32)>, Refused> {
+        if !self.clock.accepts(ask.sent) {
+            return Err(Refused::Time(ask.sent));
+        }
+        let holder = self.names.get(&ask.name.folded());
+        let same = ask.secret.and_then(|s| self.secrets.get(&s));
+        if let Some(member) = same.and_then(|key| self.members.get(key)) {
+            return match holder == Some(&member.key) {
+                true => Ok(Some((member.key, member.id))),
+                false => Err(Refused::OtherName(member.name.clone(), self.id.shown())),
+            };
+        }
+        if holder.is_some() {
+            return Err(Refused::NameTaken(ask.name.clone(), self.id.shown()));
+        }
+        if ask.id != SERVER_ID && self.ids.contains(&ask.id) {
+            return Err(Refused::IdTaken(ask.id, self.id.shown()));
+        }
+        Ok(None)
+    }
+
+    /// Whom a secret belongs to, in the room or remembered.
+    pub fn owner_of(&self, secret: &Secret) -> Option<MemberKey> {
+        let remembered = || self.remembered.get(secret).map(|m| m.key);
+        self.secrets.get(secret).copied().or_else(remembered)
+    }
+
     fn resume(&mut self, key: MemberKey, id: i32, ask: &Ask, wall_ms: i64) -> Joined {
         let seam = self.clock.now();
         let time = self.clock.witness(ask.sent);
@@ -356,11 +377,22 @@ impl Room {
         }
     }
 
-    /// Stamps what a participant says, to the room or, with `to`, to the one
-    /// participant of that name.
-    pub fn say(&mut self, key: MemberKey, text: &str, to: &str, sent: i64, wall_ms: i64) -> Said {
-        let Some(member) = self.members.get_mut(&key) else {
-            return Said::Repeated; // its sender has left: an echo would reach nobody
+    /// Stamps what a participant says through `session`, to the room or, with
+    /// `to`, to the one participant of that name.
+    pub fn say(
+        &mut self,
+        key: MemberKey,
+        session: SessionNo,
+        text: &str,
+        to: &str,
+        sent: i64,
+        wall_ms: i64,
+    ) -> Said {
+        // What an earlier stream of the same participant still brings is sent
+        // again through its present one, if it has no echo yet.
+        let here = |m: &&mut Member| m.presence == Presence::Here(session);
+        let Some(member) = self.members.get_mut(&key).filter(here) else {
+            return Said::Repeated;
         };
         if !self.clock.accepts(sent) {
             let text = format!("Timestamp {sent} is out of range.");
@@ -456,6 +488,9 @@ impl Room {
         let member = self.members.remove(&key)?;
         self.names.remove(&member.name.folded());
         self.ids.remove(&member.id);
+        if let Some(secret) = &member.secret {
+            self.secrets.remove(secret);
+        }
         let time = self.clock.witness(sent);
         let event = self.announce(
             time,
@@ -533,6 +568,9 @@ impl Room {
     fn enter(&mut self, member: Member) {
         self.names.insert(member.name.folded(), member.key);
         self.ids.insert(member.id);
+        if let Some(secret) = member.secret {
+            self.secrets.insert(secret, member.key);
+        }
         self.members.insert(member.key, member);
     }
 

@@ -5,3 +5,6 @@
 //! nothing of sessions or of gRPC.
 
 pub mod line;
+mod sink;
+
+pub use sink::{Held, LogSink};

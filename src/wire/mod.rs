@@ -1,5 +1,19 @@
-//! How it is spelt.
+//! How it is spelt: what crosses the network, as bytes and as values.
+//!
+//! Only this module sees the generated types of `proto/`. Above it there are
+//! [`Request`]s from clients, [`Event`](crate::chat::Event)s and already
+//! encoded [`Frame`]s from the server, and [`Ending`]s of streams.
+
+mod ending;
+mod frame;
+mod method;
+mod query;
+
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated/mod.rs"));
 }
-pub use generated::chat;
+
+pub use ending::Ending;
+pub use frame::{ClientFrame, Encoded, Frame, Join, PastAsk, Received, Request, encode};
+pub use method::{CHAT, CHAT_CALL, HISTORY, HISTORY_CALL, ROOMS, WHO};
+pub use query::{HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery};

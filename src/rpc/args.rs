@@ -1,0 +1,66 @@
+//! Channel arguments of both ends, side by side because they must agree: a
+//! server throws out a client that pings more often than it allows.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpcio::{ChannelBuilder, Environment};
+
+/// The largest frame that the server reads, in bytes. A line of 128 characters
+/// takes up to 600; the client keeps its batches below this.
+pub const MAX_RECEIVE_BYTES: usize = 64 * 1024;
+
+/// How a dead peer is found: a ping every so often, an answer within so long.
+/// The sum bounds how long a vanished peer goes unnoticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Time without traffic after which a ping is sent.
+    pub every: Duration,
+    /// Time within which it must be answered.
+    pub patience: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The shortest interval between pings that a server puts up with. Clients may
+/// have a shorter keepalive than this server, but not one that floods it.
+const LEAST_PING_INTERVAL: Duration = Duration::from_millis(500);
+
+pub(super) fn server(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
+    common(env, keepalive)
+        // A second server on the same port must fail, not steal connections.
+        .reuse_port(false)
+        .max_receive_message_len(MAX_RECEIVE_BYTES as i32)
+        .http2_min_recv_ping_interval_without_data(LEAST_PING_INTERVAL)
+}
+
+pub(super) fn client(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
+    // Channels to the same address would share one connection, and with it
+    // the fate of that connection and its place on one poll thread.
+    common(env, keepalive)
+        .use_local_subchannel_pool(true)
+        .enable_retry(false)
+}
+
+fn common(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
+    ChannelBuilder::new(env.clone())
+        .keepalive_time(keepalive.every)
+        .keepalive_timeout(keepalive.patience)
+        .keepalive_permit_without_calls(true)
+        .http2_max_pings_without_data(0)
+        .raw_cfg_int(no_http_proxy(), 0)
+}
+
+/// `grpc.enable_http_proxy`: a chat server is dialled as it is named, whatever
+/// the environment's proxy settings say of web pages.
+fn no_http_proxy() -> CString {
+    c"grpc.enable_http_proxy".to_owned()
+}

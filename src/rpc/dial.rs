@@ -1,0 +1,266 @@
+//! The client's end, blocking: a channel, and the two halves of a stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_executor::block_on;
+use futures_util::sink::SinkExt;
+use futures_util::stream::StreamExt;
+use grpcio::{
+    CallOption, Channel, Client, ClientDuplexReceiver, ClientDuplexSender, ClientSStreamReceiver,
+    ConnectivityState, EnvBuilder, Environment, RpcStatusCode, WriteFlags,
+};
+
+use super::args::{self, Keepalive};
+use crate::wire::{
+    CHAT_CALL, ClientFrame, HISTORY_CALL, HistoryQuery, ROOMS, Received, RoomList, RoomsQuery,
+    Roster, WHO, WhoQuery,
+};
+
+/// How long an answer to a question may take.
+const QUERY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes connections. Has one poll thread, whatever the number of connections.
+#[derive(Clone)]
+pub struct Dialler {
+    env: Arc<Environment>,
+    keepalive: Keepalive,
+}
+
+/// A connection to a server.
+pub struct Dialled {
+    client: Client,
+}
+
+/// Why a call failed or ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No connection.
+    #[error("cannot reach {address}: {why}")]
+    Unreachable {
+        /// As it was given.
+        address: String,
+        /// What gRPC says.
+        why: String,
+    },
+    /// The server, or gRPC in its name, ended the call with this status.
+    #[error("{message}")]
+    Status {
+        /// gRPC's number of it.
+        code: Code,
+        /// Its words, or the code's name where there are none.
+        message: String,
+    },
+    /// The call is gone without a status.
+    #[error("the connection was lost")]
+    Lost,
+}
+
+/// A gRPC status code, without grpcio's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Code(pub i32);
+
+impl Code {
+    /// The names that callers branch on.
+    pub const CANCELLED: Code = Code(1);
+    /// See gRPC's list of status codes.
+    pub const OUT_OF_RANGE: Code = Code(11);
+    /// See gRPC's list of status codes.
+    pub const RESOURCE_EXHAUSTED: Code = Code(8);
+    /// See gRPC's list of status codes.
+    pub const ABORTED: Code = Code(10);
+    /// See gRPC's list of status codes.
+    pub const ALREADY_EXISTS: Code = Code(6);
+    /// See gRPC's list of status codes.
+    pub const UNAVAILABLE: Code = Code(14);
+    /// See gRPC's list of status codes.
+    pub const INTERNAL: Code = Code(13);
+    /// See gRPC's list of status codes.
+    pub const UNKNOWN: Code = Code(2);
+}
+
+impl From<grpcio::Error> for CallError {
+    fn from(error: grpcio::Error) -> Self {
+        match error {
+            grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status)) => {
+                let message = match status.message() {
+                    "" => status.code().to_string(),
+                    words => words.to_owned(),
+                };
+                CallError::Status {
+                    code: Code(status.code().into()),
+                    message,
+                }
+            }
+            grpcio::Error::Codec(why) => CallError::Status {
+                code: Code::INTERNAL,
+                message: format!("the server sent something that is not Chit Chat: {why}"),
+            },
+            _ => CallError::Lost,
+        }
+    }
+}
+
+impl Dialler {
+    /// A dialler whose connections are watched with this keepalive.
+    pub fn new(keepalive: Keepalive) -> Self {
+        let env = EnvBuilder::new().cq_count(1).name_prefix("poll").build();
+        Self {
+            env: Arc::new(env),
+            keepalive,
+        }
+    }
+
+    /// Connects to `HOST:PORT` or `unix:PATH`, within `patience`.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`].
+    pub fn dial(&self, address: &str, patience: Duration) -> Result<Dialled, CallError> {
+        let fail = |why: &str| CallError::Unreachable {
+            address: address.to_owned(),
+            why: why.to_owned(),
+        };
+        if address.is_empty() || address.contains('\0') {
+            return Err(fail("not an address"));
+        }
+        let channel = args::client(&self.env, self.keepalive).connect(address);
+        let client = Client::new(channel.clone());
+        match block_on(connected(&channel, Instant::now() + patience)) {
+            Connected::Yes => Ok(Dialled { client }),
+            Connected::TooLate => Err(fail("no answer")),
+            // The channel does not say why; a call on it does.
+            Connected::Refused => {
+                let option = CallOption::default().timeout(Duration::from_secs(1));
+                match client.unary_call(&ROOMS, &RoomsQuery, option) {
+                    Err(grpcio::Error::RpcFailure(status))
+                        if status.code() == RpcStatusCode::UNAVAILABLE =>
+                    {
+                        Err(fail(status.message()))
+                    }
+                    _ => Err(fail("no connection")),
+                }
+            }
+        }
+    }
+}
+
+enum Connected {
+    Yes,
+    Refused,
+    TooLate,
+}
+
+async fn connected(channel: &Channel, deadline: Instant) -> Connected {
+    loop {
+        let state = channel.check_connectivity_state(true);
+        match state {
+            ConnectivityState::GRPC_CHANNEL_READY => return Connected::Yes,
+            ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE
+            | ConnectivityState::GRPC_CHANNEL_SHUTDOWN => return Connected::Refused,
+            _ => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !channel.wait_for_state_change(state, left).await {
+            return Connected::TooLate;
+        }
+    }
+}
+
+impl Dialled {
+    /// Opens a `Chat` stream.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn chat(&self) -> Result<(FrameWriter, EventReader), CallError> {
+        let (sink, stream) = self
+            .client
+            .duplex_streaming(&CHAT_CALL, CallOption::default())?;
+        Ok((FrameWriter(Some(sink)), EventReader(Events::Chat(stream))))
+    }
+
+    /// Asks for a room's past.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn history(&self, query: &HistoryQuery) -> Result<EventReader, CallError> {
+        let stream = self
+            .client
+            .server_streaming(&HISTORY_CALL, query, CallOption::default())?;
+        Ok(EventReader(Events::History(stream)))
+    }
+
+    /// Asks who is in a room.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn who(&self, query: &WhoQuery) -> Result<Roster, CallError> {
+        let option = CallOption::default().timeout(QUERY_PATIENCE);
+        Ok(self.client.unary_call(&WHO, query, option)?)
+    }
+
+    /// Asks which rooms there are.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn rooms(&self) -> Result<RoomList, CallError> {
+        let option = CallOption::default().timeout(QUERY_PATIENCE);
+        Ok(self.client.unary_call(&ROOMS, &RoomsQuery, option)?)
+    }
+}
+
+/// The client's half of a stream. Dropping it unclosed cancels the call.
+pub struct FrameWriter(Option<ClientDuplexSender<ClientFrame>>);
+
+impl FrameWriter {
+    /// Sends a frame, waiting for the server to read.
+    ///
+    /// # Errors
+    /// The stream has ended; the reader knows why. No later send gets through.
+    pub fn send(&mut self, frame: ClientFrame) -> Result<(), CallError> {
+        let Some(sink) = &mut self.0 else {
+            return Err(CallError::Lost);
+        };
+        let sent = block_on(sink.send((frame, WriteFlags::default())));
+        if sent.is_err() {
+            self.0 = None; // a sink that failed must not be used again
+        }
+        Ok(sent?)
+    }
+
+    /// Says that nothing more comes. The server answers by ending its half.
+    pub fn close(&mut self) {
+        if let Some(sink) = &mut self.0 {
+            // An error means that the server was faster.
+            let _ = block_on(sink.close());
+        }
+    }
+
+    /// Ends the call at once, in both directions.
+    pub fn cancel(&mut self) {
+        if let Some(mut sink) = self.0.take() {
+            sink.cancel();
+        }
+    }
+}
+
+/// The server's half of a stream. Dropping it early cancels the call.
+pub struct EventReader(Events);
+
+enum Events {
+    Chat(ClientDuplexReceiver<Vec<Received>>),
+    History(ClientSStreamReceiver<Vec<Received>>),
+}
+
+impl EventReader {
+    /// Waits for the next events. `None`: the server has ended the call well.
+    ///
+    /// # Errors
+    /// The call ended otherwise.
+    pub fn recv(&mut self) -> Result<Option<Vec<Received>>, CallError> {
+        let next = match &mut self.0 {
+            Events::Chat(stream) => block_on(stream.next()),
+            Events::History(stream) => block_on(stream.next()),
+        };
+        Ok(next.transpose()?)
+    }
+}

@@ -1,0 +1,265 @@
+//! Listening: which calls there are, where they come in, and how it all ends.
+
+use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use futures_executor::block_on;
+use grpcio::{
+    EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
+};
+
+use super::args::{self, Keepalive};
+use super::stream::{self, Connection};
+use crate::wire::{
+    CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
+};
+
+/// Calls that may be accepted at once on each poll thread before their
+/// handlers have run. grpcio's 1,024 make `shutdown()` stall now and then
+/// (tikv/grpc-rs issue 674); handlers here return at once, so few do.
+const REQUEST_SLOTS: usize = 32;
+
+/// Events of history that may wait in the outbox of a `History` call; they go
+/// through the past's own small queue, so none ever does.
+const REPLY_OUTBOX: usize = 1;
+
+/// A service being put together. The functions that it is given run on poll
+/// threads: they must hand their call to a thread of its own and return.
+pub struct Listener {
+    env: Arc<Environment>,
+    service: ServiceBuilder,
+    keepalive: Keepalive,
+}
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, not ours, or no address.
+    #[error("cannot listen on {address}: {why}")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// What the system says.
+        why: String,
+    },
+    /// gRPC's core does not start.
+    #[error("cannot start gRPC")]
+    Grpc(#[from] grpcio::Error),
+}
+
+impl Listener {
+    /// A service without calls, on this many poll threads.
+    pub fn new(poll_threads: usize, keepalive: Keepalive) -> Self {
+        let env = EnvBuilder::new()
+            .cq_count(poll_threads.max(1))
+            .name_prefix("poll")
+            .build();
+        Self {
+            env: Arc::new(env),
+            service: ServiceBuilder::new(),
+            keepalive,
+        }
+    }
+
+    /// Serves `Chat`. A stream's outbox holds at most `outbox_events`.
+    pub fn chat(
+        mut self,
+        outbox_events: usize,
+        accept: impl Fn(Connection) + Clone + Send + 'static,
+    ) -> Self {
+        self.service =
+            self.service
+                .add_duplex_streaming_handler(&CHAT, move |ctx, requests, sink| {
+                    shielded(|| accept(stream::open(&ctx, requests, sink, outbox_events)));
+                });
+        self
+    }
+
+    /// Serves `History`.
+    pub fn history(
+        mut self,
+        answer: impl Fn(HistoryQuery, Streamed) + Clone + Send + 'static,
+    ) -> Self {
+        self.service =
+            self.service
+                .add_server_streaming_handler(&HISTORY, move |ctx, query, sink| {
+                    shielded(|| {
+                        answer(
+                            query,
+                            Streamed(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
+                        )
+                    });
+                });
+        self
+    }
+
+    /// Serves `Who`.
+    pub fn who(
+        mut self,
+        answer: impl Fn(WhoQuery, Reply<Roster>) + Clone + Send + 'static,
+    ) -> Self {
+        self.service = self.service.add_unary_handler(&WHO, move |_, query, sink| {
+            shielded(|| answer(query, Reply(sink)));
+        });
+        self
+    }
+
+    /// Serves `Rooms`.
+    pub fn rooms(
+        mut self,
+        answer: impl Fn(RoomsQuery, Reply<RoomList>) + Clone + Send + 'static,
+    ) -> Self {
+        self.service = self
+            .service
+            .add_unary_handler(&ROOMS, move |_, query, sink| {
+                shielded(|| answer(query, Reply(sink)));
+            });
+        self
+    }
+
+    /// Binds every address (`HOST:PORT`, `[HOST]:PORT` or `unix:PATH`) and
+    /// begins to serve. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound, and why.
+    pub fn listen(self, addresses: &[String]) -> Result<Listening, ListenError> {
+        let mut server = ServerBuilder::new(self.env.clone())
+            .requests_slot_per_cq(REQUEST_SLOTS)
+            .channel_args(args::server(&self.env, self.keepalive).build_args())
+            .register_service(self.service.build())
+            .build()?;
+        let mut bound = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            bound.push(bind(&mut server, address)?);
+        }
+        server.start();
+        Ok(Listening {
+            server,
+            addresses: bound,
+            _env: self.env,
+        })
+    }
+}
+
+/// A panic in a handler would silently end its poll thread.
+fn shielded(handler: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(handler)).is_err() {
+        log::error!("accepting a call panicked; the call has ended");
+    }
+}
+
+fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
+    let fail = |why: String| ListenError::Address {
+        address: address.to_owned(),
+        why,
+    };
+    if address.contains('\0') {
+        return Err(fail("not an address".to_owned()));
+    }
+    if let Some(path) = address.strip_prefix("unix:") {
+        free_socket_path(path).map_err(fail)?;
+        return match server.add_listening_port(address, ServerCredentials::insecure()) {
+            Ok(_) => Ok(address.to_owned()),
+            Err(_) => Err(fail("the socket cannot be made there".to_owned())),
+        };
+    }
+    let Some((host, _)) = address.rsplit_once(':') else {
+        return Err(fail(
+            "it must be HOST:PORT, [HOST]:PORT or unix:PATH".to_owned(),
+        ));
+    };
+    match server.add_listening_port(address, ServerCredentials::insecure()) {
+        Ok(port) => Ok(format!("{host}:{port}")),
+        // The core keeps the reason to itself, so ask the system once more.
+        Err(_) => Err(fail(match TcpListener::bind(address) {
+            Err(why) => why.to_string(),
+            Ok(_) => "gRPC could not bind it".to_owned(),
+        })),
+    }
+}
+
+/// gRPC's core takes a socket's path over from a living server without a word.
+fn free_socket_path(path: &str) -> Result<(), String> {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(meta) if !meta.file_type().is_socket() => Err("something else has this path".to_owned()),
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            Err("another server listens there".to_owned())
+        }
+        Ok(_) => std::fs::remove_file(path).map_err(|why| why.to_string()),
+    }
+}
+
+/// A server that serves.
+pub struct Listening {
+    server: Server,
+    addresses: Vec<String>,
+    // Dropped after the server: its threads finish what the server's end needs.
+    _env: Arc<Environment>,
+}
+
+/// Says when a stop that has begun is complete.
+pub struct Stopping(Receiver<()>);
+
+impl Listening {
+    /// Where it listens, with the ports that it got.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Accepts no more calls. Those that are there go on; when the last has
+    /// ended, the stop is complete.
+    pub fn begin_stop(&mut self) -> Stopping {
+        let complete = self.server.shutdown();
+        let (stopped, stopping) = bounded(1);
+        // A thread of its own, so that the wait for it can have a limit.
+        let waits = std::thread::Builder::new()
+            .name("stop".to_owned())
+            .spawn(move || {
+                let _ = block_on(complete);
+                let _ = stopped.send(());
+            });
+        if let Err(why) = waits {
+            log::error!("cannot wait for the calls to end: {why}");
+        }
+        Stopping(stopping)
+    }
+
+    /// Cancels the calls that are left, waits for the end, at most for
+    /// `patience`, and takes everything down. Not on a poll thread.
+    pub fn end(mut self, stopping: Stopping, patience: Duration) {
+        self.server.cancel_all_calls();
+        if stopping.0.recv_timeout(patience).is_err() {
+            log::warn!("gRPC did not end its calls in time");
+        }
+    }
+}
+
+/// The answer to a unary call.
+pub struct Reply<T>(UnarySink<T>);
+
+impl<T> Reply<T> {
+    /// Answers, and waits until the answer is handed over. Not on a poll thread.
+    pub fn send(self, answer: Result<T, Ending>) {
+        // An error means that the client has not waited.
+        let _ = match answer {
+            Ok(value) => block_on(self.0.success(value)),
+            Err(ending) => block_on(self.0.fail(ending.to_status())),
+        };
+    }
+}
+
+/// The answer to a call that streams.
+pub struct Streamed(Connection);
+
+impl Streamed {
+    /// The stream that the answer goes out on; nothing comes in on it.
+    pub fn into_connection(self) -> Connection {
+        self.0
+    }
+}

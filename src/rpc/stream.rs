@@ -1,0 +1,248 @@
+//! A stream of the server as its session thread sees it, and the read pump
+//! that feeds it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use futures_util::FutureExt;
+use futures_util::future::poll_fn;
+use futures_util::stream::StreamExt;
+use futures_util::task::AtomicWaker;
+use grpcio::{RequestStream, RpcContext};
+
+use super::outbox::{Outbox, ServerSink, outbox, write_pump};
+use crate::wire::{Ending, Request};
+
+/// Frames that wait for the session thread. When they are this many, the read
+/// pump stops reading, and HTTP/2's flow control slows that one client.
+const INBOX_FRAMES: usize = 16;
+
+/// A stream: an inbox that its pump fills and an outbox that its pump empties.
+/// Dropping it ends the call, however far the client has read.
+pub struct Connection {
+    /// Who is at the other end, as gRPC writes addresses.
+    pub peer: String,
+    inbox: Receiver<Inbound>,
+    reader: Arc<Reader>,
+    outbox: Outbox,
+    /// Disconnected when the write pump has ended.
+    written: Receiver<()>,
+}
+
+/// What comes in on a stream.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A frame.
+    Requests(Vec<Request>),
+    /// The last thing that comes.
+    Ended(StreamEnd),
+}
+
+/// Why nothing more comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The client closed its half, or vanished: gRPC does not tell these apart.
+    Closed,
+    /// The call was cancelled or its connection was lost.
+    Lost,
+    /// A frame that cannot be read.
+    Malformed(String),
+    /// The server wants the session to end; the outbox says why.
+    Kicked,
+}
+
+/// Tells a session that it shall end, wherever it waits for its client.
+#[derive(Clone, Default)]
+pub struct Kick(Arc<Reader>);
+
+#[derive(Default)]
+struct Reader {
+    waker: AtomicWaker,
+    /// Woken when the session has taken something out of a full inbox.
+    space: AtomicWaker,
+    kicked: AtomicBool,
+    finished: AtomicBool,
+}
+
+impl Kick {
+    /// Ends the session's wait. Harmless afterwards.
+    pub fn kick(&self) {
+        self.0.kicked.store(true, Ordering::Release);
+        self.0.waker.wake();
+        self.0.space.wake();
+    }
+}
+
+impl Connection {
+    /// Waits for the next frame. After [`Inbound::Ended`] nothing comes.
+    pub fn recv(&self) -> Inbound {
+        let inbound = self.inbox.recv().unwrap_or(Inbound::Ended(StreamEnd::Lost));
+        self.reader.space.wake();
+        inbound
+    }
+
+    /// As [`recv`](Self::recv), but for at most `patience`.
+    pub fn recv_timeout(&self, patience: Duration) -> Option<Inbound> {
+        let inbound = match self.inbox.recv_timeout(patience) {
+            Ok(inbound) => inbound,
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => Inbound::Ended(StreamEnd::Lost),
+        };
+        self.reader.space.wake();
+        Some(inbound)
+    }
+
+    /// A handle on the way out.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// A handle that ends the session's wait.
+    pub fn kick(&self) -> Kick {
+        Kick(self.reader.clone())
+    }
+
+    /// Ends the stream: what is queued goes out, then the status. A client
+    /// that has not read it all within `patience` is cancelled. Returns
+    /// whether everything went out.
+    pub fn finish(self, ending: Ending, patience: Duration) -> bool {
+        self.outbox.close(ending);
+        self.written.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.outbox.abandon();
+        self.reader.finished.store(true, Ordering::Release);
+        self.reader.waker.wake();
+        self.reader.space.wake();
+    }
+}
+
+/// Starts the pumps of a call whose client sends a stream.
+pub(super) fn open(
+    ctx: &RpcContext<'_>,
+    requests: RequestStream<Vec<Request>>,
+    sink: impl ServerSink + Send + 'static,
+    outbox_bound: usize,
+) -> Connection {
+    let (into_inbox, inbox) = bounded(INBOX_FRAMES);
+    let connection = open_outward(ctx, sink, outbox_bound, inbox);
+    let reader = connection.reader.clone();
+    ctx.spawn(guarded("read", read_pump(requests, into_inbox, reader)));
+    connection
+}
+
+/// Starts the pump of a call whose client has sent all that it sends.
+pub(super) fn open_reply(
+    ctx: &RpcContext<'_>,
+    sink: impl ServerSink + Send + 'static,
+    outbox_bound: usize,
+) -> Connection {
+    open_outward(ctx, sink, outbox_bound, bounded(0).1)
+}
+
+fn open_outward(
+    ctx: &RpcContext<'_>,
+    sink: impl ServerSink + Send + 'static,
+    outbox_bound: usize,
+    inbox: Receiver<Inbound>,
+) -> Connection {
+    let reader = Arc::new(Reader::default());
+    let (outbox, queue) = outbox(outbox_bound, Kick(reader.clone()));
+    let (writing, written) = bounded(0);
+    ctx.spawn(guarded("write", async move {
+        let _writing: Sender<()> = writing;
+        write_pump(sink, queue).await;
+    }));
+    Connection {
+        peer: ctx.peer(),
+        inbox,
+        reader,
+        outbox,
+        written,
+    }
+}
+
+/// A panic in a pump would silently end the poll thread, and with it a good
+/// part of all clients; so it ends its own stream only.
+async fn guarded(which: &'static str, pump: impl Future<Output = ()>) {
+    if AssertUnwindSafe(pump).catch_unwind().await.is_err() {
+        log::error!("a {which} pump panicked; its stream has ended");
+    }
+}
+
+/// Moves frames from the client to the inbox until there are no more.
+async fn read_pump(
+    mut requests: RequestStream<Vec<Request>>,
+    inbox: Sender<Inbound>,
+    reader: Arc<Reader>,
+) {
+    loop {
+        let inbound = poll_fn(|cx| poll_read(&mut requests, &reader, cx)).await;
+        let ended = matches!(inbound, Inbound::Ended(_));
+        let mut inbound = Some(inbound);
+        poll_fn(|cx| poll_deliver(&inbox, &mut inbound, &reader, cx)).await;
+        if ended {
+            break;
+        }
+    }
+    // Dropping the requests before the answer is out would cancel the call.
+    poll_fn(|cx| {
+        reader.waker.register(cx.waker());
+        match reader.finished.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+fn poll_read(
+    requests: &mut RequestStream<Vec<Request>>,
+    reader: &Reader,
+    cx: &mut Context<'_>,
+) -> Poll<Inbound> {
+    reader.waker.register(cx.waker());
+    if reader.kicked.load(Ordering::Acquire) || reader.finished.load(Ordering::Acquire) {
+        return Poll::Ready(Inbound::Ended(StreamEnd::Kicked));
+    }
+    requests.poll_next_unpin(cx).map(|next| match next {
+        Some(Ok(requests)) => Inbound::Requests(requests),
+        Some(Err(grpcio::Error::Codec(why))) => {
+            Inbound::Ended(StreamEnd::Malformed(why.to_string()))
+        }
+        Some(Err(_)) => Inbound::Ended(StreamEnd::Lost),
+        None => Inbound::Ended(StreamEnd::Closed),
+    })
+}
+
+/// Waits, as a future, until the inbox has room or its session is gone.
+fn poll_deliver(
+    inbox: &Sender<Inbound>,
+    inbound: &mut Option<Inbound>,
+    reader: &Reader,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(item) = inbound.take() else {
+        return Poll::Ready(());
+    };
+    let Err(TrySendError::Full(item)) = inbox.try_send(item) else {
+        return Poll::Ready(());
+    };
+    // Registered, then tried again: room made in between is not overlooked.
+    reader.space.register(cx.waker());
+    let Err(TrySendError::Full(item)) = inbox.try_send(item) else {
+        return Poll::Ready(());
+    };
+    *inbound = Some(item);
+    match reader.finished.load(Ordering::Acquire) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }
+}

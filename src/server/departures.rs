@@ -1,0 +1,67 @@
+//! Those who lost their connection and may come back: nobody is told until
+//! their grace period is over.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, never, select};
+
+use super::journal::{Change, Message, Step};
+use super::rooms::SharedRoom;
+use super::{House, wall_ms};
+use crate::chat::{MemberKey, Room, SessionNo};
+
+/// A participant that lost its session.
+pub(super) struct Departure {
+    room: SharedRoom,
+    key: MemberKey,
+    /// The session that it lost; if it has another by then, it is back.
+    session: SessionNo,
+    at: Instant,
+}
+
+impl Departure {
+    pub(super) fn now(room: SharedRoom, key: MemberKey, session: SessionNo) -> Self {
+        Self {
+            room,
+            key,
+            session,
+            at: Instant::now(),
+        }
+    }
+
+    /// Lets it leave, unless it is back.
+    pub(super) fn announce(&self, room: &mut Room, why: &'static str, house: &House) {
+        if let Some(parted) = room.expire(self.key, self.session, wall_ms()) {
+            let step = Step::parted(room, parted, why, Change::None);
+            // A journal that is gone has told everybody that the server stops.
+            let _ = house.journal.send(Message::Step(Box::new(step)));
+        }
+    }
+}
+
+/// Lets those leave whose grace period is over. They all have the same one, so
+/// the queue is in the order of their ends.
+pub(super) fn run(house: &House, queue: Receiver<Departure>, quit: &Receiver<()>, grace: Duration) {
+    let mut next: Option<Departure> = None;
+    loop {
+        let due = match &next {
+            Some(d) => after((d.at + grace).saturating_duration_since(Instant::now())),
+            None => never(),
+        };
+        // One at a time: the others wait in the channel.
+        let incoming = if next.is_none() {
+            queue.clone()
+        } else {
+            never()
+        };
+        select! {
+            recv(quit) -> _ => return,
+            recv(incoming) -> departure => next = departure.ok(),
+            recv(due) -> _ => {
+                if let Some(departure) = next.take() {
+                    departure.announce(&mut departure.room.lock(), "expired", house);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Fan-out: hands a kept group to the outboxes of those who may see it.
+//!
+//! It belongs to the journal thread, so it takes no lock, and all that a
+//! member gets has passed one queue in one order. An event is encoded once,
+//! however many members it goes to; a run of events that all see becomes one
+//! frame for those who accept batches.
+
+use std::collections::HashMap;
+
+use super::journal::{Change, Rest, Seat};
+use super::report;
+use crate::chat::{Audience, Event, MemberKey, RoomId};
+use crate::history::Record;
+use crate::rpc::Overflow;
+use crate::wire::{Encoded, Ending, Frame, encode};
+
+#[derive(Default)]
+pub(super) struct Fanout {
+    rooms: HashMap<u32, Seats>,
+    /// Set once nobody gets anything any more.
+    ended: Option<Ending>,
+}
+
+/// The members of a room, and what waits to be handed to all of them.
+#[derive(Default)]
+struct Seats {
+    seats: Vec<Seat>,
+    index: HashMap<MemberKey, usize>,
+    waiting: Vec<Encoded>,
+}
+
+impl Fanout {
+    /// Hands out a group.
+    pub(super) fn deliver(&mut self, records: &[Record], group: impl Iterator<Item = Rest>) {
+        let mut touched = Vec::new();
+        for (record, rest) in records.iter().zip(group) {
+            let room = self.rooms.entry(record.room.no).or_default();
+            match rest.change {
+                Change::None => {}
+                // Those who were there before get what was said before; the
+                // newcomer does not.
+                Change::Attach(seat) => {
+                    room.hand_out();
+                    room.attach(seat, self.ended.as_ref());
+                }
+                Change::Detach(key, ending) => {
+                    room.hand_out();
+                    room.detach(key, ending);
+                }
+            }
+            if let Some((event, audience)) = &record.event {
+                room.take(&record.room, event, *audience);
+            }
+            if let Some((event, key)) = &rest.receipt {
+                room.take(&record.room, event, Audience::One(*key));
+            }
+            if touched.last() != Some(&record.room.no) {
+                touched.push(record.room.no);
+            }
+        }
+        for no in touched {
+            if let Some(room) = self.rooms.get_mut(&no) {
+                room.hand_out();
+            }
+        }
+    }
+
+    /// Ends every outbox: after what is in it or, with `at_once`, without.
+    pub(super) fn end_all(&mut self, ending: &Ending, at_once: bool) {
+        for seat in self.rooms.values().flat_map(|room| &room.seats) {
+            match at_once {
+                true => seat.outbox.cut(ending.clone()),
+                false => seat.outbox.close_and_kick(ending.clone()),
+            }
+        }
+        self.rooms.clear();
+        self.ended.get_or_insert_with(|| ending.clone());
+    }
+
+    /// Takes a change of which nothing was kept.
+    pub(super) fn refuse(&self, change: Change) {
+        if let Change::Attach(seat) = change {
+            seat.outbox
+                .cut(self.ended.clone().unwrap_or(Ending::StoreFailed));
+        }
+    }
+}
+
+impl Seats {
+    fn attach(&mut self, mut seat: Seat, ended: Option<&Ending>) {
+        if let Some(ending) = ended {
+            seat.outbox.close_and_kick(ending.clone());
+            return;
+        }
+        if let Some(ready) = seat.ready.take() {
+            let _ = ready.send(()); // its session may be gone already
+        }
+        match self.index.get(&seat.key) {
+            Some(&at) => {
+                let old = std::mem::replace(&mut self.seats[at], seat);
+                old.outbox.cut(Ending::Replaced);
+            }
+            None => {
+                self.index.insert(seat.key, self.seats.len());
+                self.seats.push(seat);
+            }
+        }
+    }
+
+    fn detach(&mut self, key: MemberKey, ending: Ending) {
+        if let Some(&at) = self.index.get(&key) {
+            self.remove(at).outbox.close(ending);
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Seat {
+        let seat = self.seats.swap_remove(at);
+        self.index.remove(&seat.key);
+        if let Some(moved) = self.seats.get(at) {
+            self.index.insert(moved.key, at);
+        }
+        seat
+    }
+
+    /// Takes an event for those who may see it.
+    fn take(&mut self, room: &RoomId, event: &Event, audience: Audience) {
+        let encoded = encode(event, false);
+        if log::log_enabled!(target: report::TARGET, log::Level::Debug) {
+            for seat in self.seats.iter().filter(|s| audience.includes(s.key)) {
+                report::deliver(room, event, &seat.name);
+            }
+        }
+        let (Audience::One(first) | Audience::Two(first, _)) = audience else {
+            self.waiting.push(encoded);
+            return;
+        };
+        let second = match audience {
+            Audience::Two(_, second) if second != first => Some(second),
+            _ => None,
+        };
+        self.hand_out();
+        let frame = Frame::single(&encoded);
+        for key in std::iter::once(first).chain(second) {
+            if let Some(&at) = self.index.get(&key)
+                && self.seats[at].outbox.send(&frame).is_err()
+            {
+                self.let_go(at);
+            }
+        }
+    }
+
+    /// Hands what waits to all members. One that has no room for it is let go:
+    /// it can come back and read what it missed.
+    fn hand_out(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut batch = None;
+        let mut singles = Vec::new();
+        // From the end, since letting one go moves the last into its place.
+        for at in (0..self.seats.len()).rev() {
+            let seat = &self.seats[at];
+            let sent = if seat.batches || self.waiting.len() == 1 {
+                seat.outbox
+                    .send(batch.get_or_insert_with(|| Frame::batch(&self.waiting)))
+            } else {
+                if singles.is_empty() {
+                    singles.extend(self.waiting.iter().map(Frame::single));
+                }
+                singles.iter().try_for_each(|frame| seat.outbox.send(frame))
+            };
+            if let Err(Overflow) = sent {
+                self.let_go(at);
+            }
+        }
+        self.waiting.clear();
+    }
+
+    fn let_go(&mut self, at: usize) {
+        self.remove(at).outbox.cut(Ending::TooSlow);
+    }
+}

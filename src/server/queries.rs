@@ -1,0 +1,104 @@
+//! Questions about rooms, each answered on a thread of its own: an answer may
+//! wait for a room's lock or for a slow reader, and a poll thread must not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::House;
+use super::past::Walk;
+use crate::chat::Name;
+use crate::rpc::{Connection, Listener};
+use crate::wire::{
+    Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
+};
+
+/// How long a reader may take for the last of a history.
+const LAST_FRAMES: Duration = Duration::from_secs(30);
+
+pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
+    let (for_who, for_rooms, for_history) = (house.clone(), house.clone(), house.clone());
+    listener
+        .who(move |query, reply| {
+            let house = for_who.clone();
+            on_own_thread(move || reply.send(who(&house, &query)));
+        })
+        .rooms(move |_, reply| {
+            let house = for_rooms.clone();
+            on_own_thread(move || reply.send(Ok(rooms(&house))));
+        })
+        .history(move |query, streamed| {
+            let house = for_history.clone();
+            on_own_thread(move || {
+                let connection = streamed.into_connection();
+                let no = house.next_session();
+                let ending = match house.sessions.enter(no, connection.kick()) {
+                    Ok(_place) => history(&house, &query, &connection)
+                        .err()
+                        .unwrap_or(Ending::Goodbye),
+                    Err(ending) => ending,
+                };
+                connection.finish(ending, LAST_FRAMES);
+            });
+        })
+}
+
+/// A call whose thread cannot be started is dropped, and with that cancelled.
+fn on_own_thread(answer: impl FnOnce() + Send + 'static) {
+    if let Err(why) = super::thread("query", answer) {
+        log::warn!("cannot answer a question: {why}");
+    }
+}
+
+fn who(house: &House, query: &WhoQuery) -> Result<Roster, Ending> {
+    let name = Name::parse_room(&query.room)?;
+    // A room that nobody has opened is an empty one: it is there for the asking.
+    let Some(room) = house.rooms.find(&name) else {
+        return Ok(Roster {
+            room: name.to_string(),
+            clock: 0,
+            participants: Vec::new(),
+        });
+    };
+    let room = room.lock();
+    let mut participants: Vec<_> = room
+        .members()
+        .map(|m| Participant {
+            id: m.id,
+            name: m.name.to_string(),
+            joined: m.joined,
+            away: !m.is_here(),
+        })
+        .collect();
+    participants.sort_by_key(|p| p.joined);
+    Ok(Roster {
+        room: room.id().name.to_string(),
+        clock: room.clock(),
+        participants,
+    })
+}
+
+fn rooms(house: &House) -> RoomList {
+    let info = house.rooms.all().into_iter().map(|room| {
+        let room = room.lock();
+        RoomInfo {
+            name: room.id().name.to_string(),
+            participants: u32::try_from(room.members().count()).unwrap_or(u32::MAX),
+            clock: room.clock(),
+        }
+    });
+    RoomList(info.collect())
+}
+
+fn history(house: &House, query: &HistoryQuery, connection: &Connection) -> Result<(), Ending> {
+    let name = Name::parse_room(&query.room)?;
+    let Some(room) = house.rooms.find(&name) else {
+        return Ok(());
+    };
+    let (id, now) = {
+        let room = room.lock();
+        (room.id().clone(), room.clock())
+    };
+    let out = connection.outbox().begin_past();
+    let ask = query.past.unwrap_or(PastAsk::Last(u32::MAX));
+    Walk::begin(house, &id, None, true, ask, now)?.finish(now, &out)
+}

@@ -1,0 +1,97 @@
+//! How a stream ends: one table between reasons and gRPC statuses.
+
+use grpcio::{RpcStatus, RpcStatusCode};
+
+use crate::chat::{NameError, Refused};
+
+/// Why the server ends a stream. The words reach the client as the status
+/// message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ending {
+    /// The participant left, or the client closed its half: status OK.
+    #[error("goodbye")]
+    Goodbye,
+    /// The first frame was something else.
+    #[error("the first frame must be a JOIN")]
+    NotJoined,
+    /// Nothing came within the time for the first frame.
+    #[error("no JOIN came in time")]
+    TooLate,
+    /// A JOIN on a stream that has joined.
+    #[error("this stream has joined already")]
+    SecondJoin,
+    /// A frame that is no frame of ours.
+    #[error("malformed frame: {0}")]
+    Malformed(String),
+    /// The name of a participant or a room is not one.
+    #[error("{0}")]
+    BadName(NameError),
+    /// The secret is too short or too long.
+    #[error("a secret must have 16 to 64 bytes")]
+    BadSecret,
+    /// The room does not let this client in.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The past that was asked for is not kept, or lies in the future.
+    #[error("{0}")]
+    OutOfRange(String),
+    /// Its outbox was full.
+    #[error(
+        "too slow: the outbox was full; join again and resume after the last event that you saw"
+    )]
+    TooSlow,
+    /// The same participant speaks through another stream now.
+    #[error("resumed on another connection")]
+    Replaced,
+    /// A limit of the server.
+    #[error("{0}")]
+    Limit(String),
+    /// The server stops.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The store failed, so nothing can be promised any more.
+    #[error("the server cannot keep events any more and stops")]
+    StoreFailed,
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal,
+}
+
+impl Ending {
+    /// The gRPC status code.
+    pub fn code(&self) -> RpcStatusCode {
+        match self {
+            Ending::Goodbye => RpcStatusCode::OK,
+            Ending::NotJoined
+            | Ending::Malformed(_)
+            | Ending::BadName(_)
+            | Ending::BadSecret
+            | Ending::Refused(Refused::Time(_)) => RpcStatusCode::INVALID_ARGUMENT,
+            Ending::SecondJoin => RpcStatusCode::FAILED_PRECONDITION,
+            Ending::TooLate => RpcStatusCode::DEADLINE_EXCEEDED,
+            Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
+            Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
+            Ending::TooSlow | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Ending::Replaced => RpcStatusCode::ABORTED,
+            Ending::Stopping | Ending::StoreFailed => RpcStatusCode::UNAVAILABLE,
+            Ending::Internal => RpcStatusCode::INTERNAL,
+        }
+    }
+
+    /// The gRPC status.
+    pub fn to_status(&self) -> RpcStatus {
+        RpcStatus::with_message(self.code(), self.to_string())
+    }
+}
+
+impl From<NameError> for Ending {
+    fn from(error: NameError) -> Self {
+        Ending::BadName(error)
+    }
+}
+
+impl From<Refused> for Ending {
+    fn from(refused: Refused) -> Self {
+        Ending::Refused(refused)
+    }
+}

@@ -1,0 +1,80 @@
+//! The service's methods. Each end of a call has its own value types, so a
+//! streaming method has one constant for the server and one for the client.
+
+use grpcio::{Marshaller, Method, MethodType};
+
+use super::frame::{self, ClientFrame, Frame, Received, Request};
+use super::query::{self, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
+
+/// `Chat` as the server serves it: requests in, encoded frames out.
+pub const CHAT: Method<Vec<Request>, Frame> = Method {
+    ty: MethodType::Duplex,
+    name: "/itu.chitchat.ChatService/Chat",
+    req_mar: Marshaller {
+        ser: frame::write_nothing,
+        de: frame::read_requests,
+    },
+    resp_mar: Marshaller {
+        ser: frame::write_frame,
+        de: frame::read_frame,
+    },
+};
+
+/// `Chat` as a client calls it: requests out, events in.
+pub const CHAT_CALL: Method<ClientFrame, Vec<Received>> = Method {
+    ty: MethodType::Duplex,
+    name: CHAT.name,
+    req_mar: Marshaller {
+        ser: frame::write_requests,
+        de: frame::read_no_requests,
+    },
+    resp_mar: Marshaller {
+        ser: frame::write_nothing,
+        de: frame::read_events,
+    },
+};
+
+/// `History` as the server serves it.
+pub const HISTORY: Method<HistoryQuery, Frame> = Method {
+    ty: MethodType::ServerStreaming,
+    name: "/itu.chitchat.ChatService/History",
+    req_mar: by_message(),
+    resp_mar: Marshaller {
+        ser: frame::write_frame,
+        de: frame::read_frame,
+    },
+};
+
+/// `History` as a client calls it.
+pub const HISTORY_CALL: Method<HistoryQuery, Vec<Received>> = Method {
+    ty: MethodType::ServerStreaming,
+    name: HISTORY.name,
+    req_mar: by_message(),
+    resp_mar: Marshaller {
+        ser: frame::write_nothing,
+        de: frame::read_events,
+    },
+};
+
+/// `Who`.
+pub const WHO: Method<WhoQuery, Roster> = Method {
+    ty: MethodType::Unary,
+    name: "/itu.chitchat.ChatService/Who",
+    req_mar: by_message(),
+    resp_mar: by_message(),
+};
+
+/// `Rooms`.
+pub const ROOMS: Method<RoomsQuery, RoomList> = Method {
+    ty: MethodType::Unary,
+    name: "/itu.chitchat.ChatService/Rooms",
+    req_mar: by_message(),
+    resp_mar: by_message(),
+};
+
+const fn by_message<T: Spelt>() -> Marshaller<T> {
+    Marshaller {
+        ser: query::write,
+        de: query::read,
+    }
+}
