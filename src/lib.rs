@@ -1,5 +1,19 @@
-//! Chit Chat: a chat in which every event has a place in logical time.
+//! Chit Chat: a chat service in which every event has a place in logical time.
+//!
+//! The modules, in reading order; each uses only those above it:
+//!
+//! - [`chat`]: what is true. Lamport clock, names, texts, events, rooms.
+//! - [`history`]: where events are kept.
+//! - [`trace`]: looking back. The log's grammar, and what reads it.
+//! - [`wire`]: how it is spelt on the network.
+//! - [`rpc`]: gRPC made blocking.
+//! - [`server`]: the way of a line of text.
+//! - [`client`]: the other end.
+//! - [`cli`]: what may be typed, and what it means.
+
 pub mod chat;
+pub mod cli;
+pub mod client;
 pub mod history;
 pub mod rpc;
 pub mod server;

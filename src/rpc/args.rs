@@ -64,3 +64,8 @@ fn common(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
 fn no_http_proxy() -> CString {
     c"grpc.enable_http_proxy".to_owned()
 }
+
+/// Sends what gRPC's core logs through the `log` crate, once a logger is set.
+pub fn log_through_log() {
+    grpcio::redirect_log();
+}

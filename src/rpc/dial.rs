@@ -77,6 +77,8 @@ impl Code {
     pub const INTERNAL: Code = Code(13);
     /// See gRPC's list of status codes.
     pub const UNKNOWN: Code = Code(2);
+    /// See gRPC's list of status codes.
+    pub const DEADLINE_EXCEEDED: Code = Code(4);
 }
 
 impl From<grpcio::Error> for CallError {

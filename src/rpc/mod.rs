@@ -14,7 +14,7 @@ mod listen;
 mod outbox;
 mod stream;
 
-pub use args::{Keepalive, MAX_RECEIVE_BYTES};
+pub use args::{Keepalive, MAX_RECEIVE_BYTES, log_through_log};
 pub use dial::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
 pub use listen::{ListenError, Listener, Listening, Reply, Stopping, Streamed};
 pub use outbox::{Outbox, Overflow, PastSender};

@@ -63,8 +63,8 @@ pub enum PastAsk {
 /// What a client sends in one frame.
 #[derive(Debug, Clone)]
 pub struct ClientFrame {
-    /// The sender's id. This server ignores it after JOIN, the original one
-    /// does not.
+    /// The sender's id, for all but a JOIN, which has its own. This server
+    /// ignores it, the original one does not.
     pub id: i32,
     /// The sender's name, likewise.
     pub name: Arc<str>,
@@ -281,6 +281,8 @@ fn message(frame: &ClientFrame, request: &Request) -> JoinMsgLeave {
     match request {
         Request::Join(join) => {
             m.type_ = EventType::JOIN.into();
+            m.id = join.id;
+            m.client_name = join.name.clone();
             m.timestamp = join.sent;
             m.room = join.room.clone();
             match join.past {

@@ -1,0 +1,117 @@
+//! `chitchat history`
+
+use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::exit::Exit;
+use crate::chat::{Event, Kind, sanitise};
+use crate::client::shown;
+use crate::rpc::{CallError, Dialler, Keepalive};
+use crate::wire::{HistoryQuery, PastAsk};
+
+const DIAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What may be typed after `chitchat history`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The room
+    #[arg(default_value = "", hide_default_value = true)]
+    room: String,
+    /// The server: HOST:PORT or unix:PATH
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50052",
+        env = "CHITCHAT_SERVER"
+    )]
+    server: String,
+    /// Only the last so many events
+    #[arg(long, value_name = "EVENTS")]
+    last: Option<u32>,
+    /// Only events after this Lamport time
+    #[arg(long, value_name = "L", conflicts_with = "last")]
+    after: Option<i64>,
+    /// Print a JSON object for each event
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        match self.print() {
+            Err(Failure::Call(error)) => {
+                eprintln!("chitchat: {}", sanitise(&error.to_string()));
+                Ok(match error {
+                    CallError::Unreachable { .. } => Exit::Unreachable,
+                    CallError::Status { .. } => Exit::Refused,
+                    CallError::Lost => Exit::Gone,
+                })
+            }
+            // Whoever read this has read enough.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Well),
+            Err(Failure::Output(error)) => Err(error).context("cannot write"),
+            Ok(()) => Ok(Exit::Well),
+        }
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        let past = self
+            .last
+            .map(PastAsk::Last)
+            .or(self.after.map(PastAsk::After));
+        let query = HistoryQuery {
+            room: self.room.clone(),
+            past,
+        };
+        let dialled = Dialler::new(Keepalive::default()).dial(&self.server, DIAL_PATIENCE)?;
+        let mut events = dialled.history(&query)?;
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        while let Some(page) = events.recv()? {
+            for received in page {
+                match self.json {
+                    true => writeln!(out, "{}", as_json(&received.event))?,
+                    false => writeln!(out, "{}", shown(&received.event, false))?,
+                }
+            }
+        }
+        Ok(out.flush()?)
+    }
+}
+
+enum Failure {
+    Call(CallError),
+    Output(io::Error),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn as_json(event: &Event) -> serde_json::Value {
+    json!({
+        "L": event.time,
+        "seq": event.seq,
+        "kind": match event.kind {
+            Kind::Join => "join",
+            Kind::Message => "message",
+            Kind::Leave => "leave",
+            Kind::Refusal => "refusal",
+        },
+        "sender": event.sender.as_ref(),
+        "id": event.sender_id,
+        "text": event.text,
+        "sent": event.sent,
+        "wall_ms": event.wall_ms,
+    })
+}

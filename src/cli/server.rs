@@ -1,0 +1,150 @@
+//! `chitchat server`
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::select;
+use log::LevelFilter;
+
+use super::exit::Exit;
+use super::logging::LogArgs;
+use super::signals;
+use crate::history::Store;
+use crate::rpc::Keepalive;
+use crate::server::{Server, Settings};
+
+/// How long a stop may take. A second more and a service manager may have lost
+/// its patience.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What may be typed after `chitchat server`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Listen here: HOST:PORT, [HOST]:PORT or unix:PATH; port 0 lets the system
+    /// choose; may be given more than once
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50052",
+        env = "CHITCHAT_LISTEN"
+    )]
+    listen: Vec<String>,
+    /// Keep the rooms in an SQLite file (sqlite:PATH) or in memory (memory)
+    /// [default: sqlite: in the platform's data directory]
+    #[arg(long, value_name = "STORE", env = "CHITCHAT_STORE", value_parser = parse_store)]
+    store: Option<Store>,
+    /// Let a participant that lost its connection come back for so long before
+    /// saying that it left
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    grace: Duration,
+    /// Ping a silent client after so long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    keepalive: Duration,
+    /// Give a client up that does not answer a ping for so long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
+    keepalive_timeout: Duration,
+    /// Let a member go for whom so many events wait
+    #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
+    outbox: usize,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let log = self.log.start("Server".to_owned(), LevelFilter::Info)?;
+        let store = match self.store {
+            Some(store) => store,
+            None => Store::Sqlite(default_store().context(
+                "no data directory is known here; name a file with --store sqlite:PATH",
+            )?),
+        };
+        let signal = signals::first().context("cannot wait for signals")?;
+        let server = Server::start(Settings {
+            listen: self.listen,
+            store,
+            keepalive: Keepalive {
+                every: self.keepalive,
+                patience: self.keepalive_timeout,
+            },
+            grace: self.grace,
+            outbox_events: self.outbox,
+            log,
+            ..Settings::default()
+        })?;
+        let mut out = std::io::stdout();
+        for address in server.addresses() {
+            // Whoever started it may not read this, and it serves all the same.
+            let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
+        }
+        let failed = server.failed().clone();
+        let exit = select! {
+            recv(signal) -> _ => Exit::Well,
+            recv(failed) -> _ => Exit::Failed,
+        };
+        if !server.stop(STOP_PATIENCE) {
+            log::warn!("some clients did not take everything in time");
+        }
+        Ok(exit)
+    }
+}
+
+fn default_store() -> Option<PathBuf> {
+    let dirs = directories::ProjectDirs::from("", "", "chitchat")?;
+    Some(dirs.data_dir().join("rooms.db"))
+}
+
+fn parse_store(text: &str) -> Result<Store, String> {
+    match text.split_once(':') {
+        None if text == "memory" => Ok(Store::Memory),
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(path.into())),
+        _ => Err("it must be sqlite:PATH or memory".to_owned()),
+    }
+}
+
+/// A time such as `500ms`, `10s` or `5m`; a bare number is seconds.
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let fail = || "it must be a number with ms, s or m, such as 500ms".to_owned();
+    let number: u64 = number.parse().map_err(|_| fail())?;
+    let ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        _ => return Err(fail()),
+    };
+    Ok(Duration::from_millis(number.saturating_mul(ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_time("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_time("7"), Ok(Duration::from_secs(7)));
+        for bad in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stores_are_named() {
+        assert_eq!(parse_store("memory"), Ok(Store::Memory));
+        assert_eq!(
+            parse_store("sqlite:a:b.db"),
+            Ok(Store::Sqlite("a:b.db".into()))
+        );
+        for bad in ["", "sqlite", "sqlite:", "redis://x", "memory:"] {
+            assert!(parse_store(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Signals as messages. The second one ends the program at once.
+
+use crossbeam_channel::{Receiver, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// A channel that gets the number of the first SIGINT or SIGTERM, or SIGHUP:
+/// the terminal is gone.
+pub(super) fn first() -> std::io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let (tell, told) = bounded(1);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if tell.try_send(signal).is_err() {
+                    std::process::exit(128 + signal);
+                }
+            }
+        })?;
+    Ok(told)
+}

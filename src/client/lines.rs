@@ -1,0 +1,164 @@
+//! A participant as lines of text: what is read is said, what happens is
+//! written, one line each.
+
+use std::io::{self, BufRead, Write};
+
+use crossbeam_channel::Receiver;
+
+use super::{End, Happening, SayError, Voice};
+use crate::chat::{Event, sanitise};
+use crate::rpc::CallError;
+
+/// The longest line that is read as one, in bytes. What is longer is far too
+/// long to be said and must not fill the memory.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// An event as it is shown: the original's form.
+pub fn shown(event: &Event, replayed: bool) -> String {
+    let (sender, text) = (sanitise(&event.sender), sanitise(&event.text));
+    let earlier = if replayed { ", earlier" } else { "" };
+    match &event.to {
+        None => format!("[Server @ L={}{earlier}] {sender}: {text}", event.time),
+        Some(to) => {
+            format!(
+                "[Server @ L={}{earlier}] {sender} to {} (private): {text}",
+                event.time,
+                sanitise(to)
+            )
+        }
+    }
+}
+
+/// Reads lines until the end of the input or one that says `exit`, and says
+/// each that is not empty. Then leaves.
+pub fn say_lines(input: impl BufRead, voice: &Voice, notices: &mut dyn FnMut(&str)) {
+    let mut input = input;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match read_line(&mut input, &mut line) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(why) => {
+                notices(&format!("cannot read the input: {why}"));
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim();
+        if text == "exit" {
+            break;
+        }
+        if text.is_empty() {
+            continue;
+        }
+        match voice.say(text, "") {
+            Ok(_) => {}
+            Err(error @ SayError::TooLong(_)) => notices(&error.to_string()),
+            Err(SayError::Over) => break,
+        }
+    }
+    voice.leave();
+}
+
+/// Reads a line of at most [`LONGEST_LINE`] bytes; the rest of a longer one is
+/// passed over. Returns whether there was one.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    let mut any = false;
+    loop {
+        let (used, ended) = {
+            let chunk = match input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                return Ok(any);
+            }
+            let end = chunk.iter().position(|&b| b == b'\n');
+            let part = &chunk[..end.unwrap_or(chunk.len())];
+            let room = LONGEST_LINE.saturating_sub(line.len());
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            (end.map_or(chunk.len(), |at| at + 1), end.is_some())
+        };
+        input.consume(used);
+        any = true;
+        if ended {
+            return Ok(true);
+        }
+    }
+}
+
+/// Writes what happens as lines.
+pub struct Plain<O, E> {
+    /// Where events go.
+    pub out: O,
+    /// Where the client's own notices go.
+    pub notices: E,
+}
+
+impl<O: Write, E: Write> Plain<O, E> {
+    /// Writes until the end, and returns it. A reader of `out` that has gone
+    /// ends it too, as if it had left.
+    pub fn run(&mut self, happenings: &Receiver<Happening>, voice: &Voice) -> End {
+        // What stands if the reader thread dies without a word.
+        let mut end = End::Gone {
+            why: CallError::Lost,
+            unsent: 0,
+        };
+        for happening in happenings {
+            let written = match happening {
+                Happening::Ended(how) => {
+                    end = how;
+                    break;
+                }
+                Happening::Event { received, .. } => {
+                    let line = shown(&received.event, received.replayed);
+                    writeln!(self.out, "{line}").and_then(|()| match happenings.is_empty() {
+                        true => self.out.flush(),
+                        false => Ok(()),
+                    })
+                }
+                other => {
+                    self.notice(&other);
+                    Ok(())
+                }
+            };
+            if written.is_err() {
+                voice.leave(); // nobody reads: what was said still gets its echo
+            }
+        }
+        let _ = self.out.flush();
+        end
+    }
+
+    fn notice(&mut self, happening: &Happening) {
+        // Without anybody to read it a notice is lost, and nothing else.
+        let _ = match happening {
+            Happening::Gap { from, to } => {
+                writeln!(
+                    self.notices,
+                    "chitchat: events {from} to {to} of the room are missing"
+                )
+            }
+            Happening::Resumed { missed } => {
+                writeln!(
+                    self.notices,
+                    "chitchat: back in the room; {missed} events came meanwhile"
+                )
+            }
+            Happening::PastGone => {
+                writeln!(
+                    self.notices,
+                    "chitchat: what came meanwhile is no longer kept; joining anew"
+                )
+            }
+            Happening::Lost { why, retry_in } => writeln!(
+                self.notices,
+                "chitchat: connection lost ({}); trying again in {:.1} s",
+                sanitise(&why.to_string()),
+                retry_in.as_secs_f64()
+            ),
+            Happening::Event { .. } | Happening::Ended(_) => Ok(()),
+        };
+    }
+}

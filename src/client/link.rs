@@ -1,0 +1,348 @@
+//! The way to the server: dialled, lost, dialled again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::conversation::{Conversation, Heard, SayError};
+use super::{End, Happening, Settings, report};
+use crate::chat::{Kind, Name};
+use crate::rpc::{CallError, Code, Dialler, FrameWriter};
+use crate::wire::{ClientFrame, Join, Received, Request};
+
+/// The first and the longest wait between two tries. Each is twice the one
+/// before, and then anywhere between half and all of it: a thousand clients
+/// that lost the same server must not come back in step.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+pub(super) struct Link {
+    settings: Settings,
+    secret: Vec<u8>,
+    room: String,
+    dialler: Dialler,
+    conversation: Mutex<Conversation>,
+    /// Something about the conversation or the connection has changed.
+    changed: Condvar,
+}
+
+/// How one connection went.
+enum Outcome {
+    Left,
+    Unreachable(CallError),
+    Lost(CallError),
+    Refused(CallError),
+    PastGone,
+}
+
+impl Link {
+    pub(super) fn new(settings: Settings, secret: Vec<u8>) -> Self {
+        let room =
+            Name::parse_room(&settings.room).map_or(settings.room.clone(), |n| n.to_string());
+        Self {
+            dialler: Dialler::new(settings.keepalive),
+            settings,
+            secret,
+            room,
+            conversation: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn conversation(&self) -> MutexGuard<'_, Conversation> {
+        self.conversation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn say(&self, text: &str, to: &str) -> Result<i64, SayError> {
+        let mut conversation = self.conversation();
+        while conversation.is_full() && !conversation.is_leaving() {
+            conversation = self
+                .changed
+                .wait(conversation)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let sent = conversation.say(text, to)?;
+        // Under the lock, so that the log's lines are in the clock's order.
+        report::send(sent, Kind::Message, &self.room, to, text);
+        self.changed.notify_all();
+        Ok(sent)
+    }
+
+    pub(super) fn leave(&self) {
+        self.conversation().leave();
+        self.changed.notify_all();
+    }
+
+    /// The reader thread: one connection after another until the end.
+    pub(super) fn run(&self, tell: &Sender<Happening>) {
+        report::start(
+            &self.settings.name,
+            &self.room,
+            &self.settings.servers.join(","),
+        );
+        let end = self.connect_until_the_end(tell);
+        self.conversation().leave(); // whoever waits to say something waits in vain
+        self.changed.notify_all();
+        report::stop(self.conversation().now());
+        let _ = tell.send(Happening::Ended(end));
+    }
+
+    fn connect_until_the_end(&self, tell: &Sender<Happening>) -> End {
+        let mut servers = self.settings.servers.iter().cycle();
+        let mut lost_at: Option<Instant> = None;
+        let mut tries = 0;
+        loop {
+            let Some(server) = servers.next() else {
+                let why = "no server is named".to_owned();
+                return End::Unreachable(CallError::Unreachable {
+                    address: String::new(),
+                    why,
+                });
+            };
+            let joined_before = self.conversation().has_joined();
+            let mut joined_now = false;
+            let why = match self.connect(server, tell, &mut joined_now) {
+                Outcome::Left => return End::Left,
+                Outcome::Refused(why) => return End::Refused(why),
+                Outcome::PastGone => {
+                    self.conversation().forget_position();
+                    let _ = tell.send(Happening::PastGone);
+                    continue;
+                }
+                Outcome::Unreachable(why)
+                    if !joined_before && tries + 1 >= self.settings.servers.len() =>
+                {
+                    return End::Unreachable(why);
+                }
+                Outcome::Unreachable(why) | Outcome::Lost(why) => why,
+            };
+            if joined_now {
+                (lost_at, tries) = (None, 0);
+                report::lost(&why.to_string());
+            }
+            let since = *lost_at.get_or_insert_with(Instant::now);
+            let unsent = self.conversation().pending();
+            let nothing_to_do = self.conversation().is_leaving() && unsent == 0;
+            if nothing_to_do {
+                return End::Left;
+            }
+            let retry_in = wait_before(tries);
+            if since.elapsed() + retry_in > self.settings.reconnect {
+                return End::Gone { why, unsent };
+            }
+            tries += 1;
+            let _ = tell.send(Happening::Lost { why, retry_in });
+            self.pause(retry_in);
+        }
+    }
+
+    /// Waits, unless it is to leave and has nothing left to say.
+    fn pause(&self, wait: Duration) {
+        let go_on = |c: &mut Conversation| !(c.is_leaving() && c.pending() == 0);
+        let waited = self
+            .changed
+            .wait_timeout_while(self.conversation(), wait, go_on);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// One connection, from dialling to its end.
+    fn connect(&self, server: &str, tell: &Sender<Happening>, joined: &mut bool) -> Outcome {
+        let dialled = match self.dialler.dial(server, self.settings.dial_patience) {
+            Ok(dialled) => dialled,
+            Err(why) => return Outcome::Unreachable(why),
+        };
+        let (mut writer, mut reader) = match dialled.chat() {
+            Ok(halves) => halves,
+            Err(why) => return Outcome::Lost(why),
+        };
+        let was_in = self.conversation().has_joined();
+        if let Err(why) = writer.send(self.frame(vec![self.join_request()])) {
+            log::debug!("the JOIN did not go out: {why}"); // the reader knows why
+        }
+        let alive = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            let alive = &alive;
+            let spawned = std::thread::Builder::new()
+                .name("writer".to_owned())
+                .spawn_scoped(scope, move || self.write(writer, alive));
+            if let Err(why) = spawned {
+                log::error!("cannot start a writer thread: {why}");
+            }
+            let end = loop {
+                match reader.recv() {
+                    Ok(Some(events)) => {
+                        if self.hear(events, was_in, joined, tell).is_err() {
+                            break Err(CallError::Status {
+                                code: Code::INTERNAL,
+                                message: "the server sent a time that no Lamport clock has"
+                                    .to_owned(),
+                            });
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(why) => break Err(why),
+                }
+            };
+            drop(reader); // cancels the call, if it is not over: the writer then wakes
+            alive.store(false, Ordering::Release);
+            drop(self.conversation()); // the writer is before its wait or in it, not between
+            self.changed.notify_all();
+            self.outcome(end, was_in)
+        })
+    }
+
+    fn outcome(&self, end: Result<(), CallError>, was_in: bool) -> Outcome {
+        let conversation = self.conversation();
+        let said_all = conversation.is_leaving() && conversation.pending() == 0;
+        match end {
+            // The original server ends a stream with UNKNOWN «EOF».
+            _ if said_all => Outcome::Left,
+            Ok(()) => Outcome::Lost(CallError::Lost),
+            Err(CallError::Status {
+                code: Code::OUT_OF_RANGE,
+                ..
+            }) if was_in => Outcome::PastGone,
+            Err(why) if is_final(&why) => Outcome::Refused(why),
+            Err(why) => Outcome::Lost(why),
+        }
+    }
+
+    fn frame(&self, requests: Vec<Request>) -> ClientFrame {
+        ClientFrame {
+            id: self.settings.id,
+            name: self.settings.name.to_shared(),
+            requests,
+        }
+    }
+
+    fn join_request(&self) -> Request {
+        let mut conversation = self.conversation();
+        let (sent, past) = conversation.begin(self.settings.past);
+        report::send(sent, Kind::Join, &self.room, "", "");
+        Request::Join(Box::new(Join {
+            id: self.settings.id,
+            name: self.settings.name.to_string(),
+            sent,
+            room: self.settings.room.clone(),
+            past,
+            secret: self.secret.clone(),
+            password: String::new(),
+            batches: true,
+        }))
+    }
+
+    /// The writer thread of one connection: sends what is said, and the
+    /// goodbye when everything has come back.
+    fn write(&self, mut writer: FrameWriter, alive: &AtomicBool) {
+        let is_alive = || alive.load(Ordering::Acquire);
+        loop {
+            let mut conversation = self.conversation();
+            while is_alive() && !conversation.may_send() && !conversation.may_leave() {
+                conversation = self
+                    .changed
+                    .wait(conversation)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if !is_alive() {
+                return;
+            }
+            if conversation.may_leave() {
+                let sent = conversation.goodbye();
+                report::send(sent, Kind::Leave, &self.room, "", "");
+                drop(conversation);
+                if writer
+                    .send(self.frame(vec![Request::Leave { sent }]))
+                    .is_ok()
+                {
+                    writer.close();
+                }
+                self.wait_until_over(&is_alive); // dropping the writer would cancel the call
+                return;
+            }
+            let requests = conversation.next_out();
+            drop(conversation);
+            if writer.send(self.frame(requests)).is_err() {
+                return; // the reader knows why
+            }
+        }
+    }
+
+    fn wait_until_over(&self, is_alive: &dyn Fn() -> bool) {
+        let mut conversation = self.conversation();
+        while is_alive() {
+            conversation = self
+                .changed
+                .wait(conversation)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes events, in order. An error: one of them is impossible.
+    fn hear(
+        &self,
+        events: Vec<Received>,
+        was_in: bool,
+        joined: &mut bool,
+        tell: &Sender<Happening>,
+    ) -> Result<(), ()> {
+        let mut happenings = Vec::with_capacity(events.len());
+        {
+            let mut conversation = self.conversation();
+            for received in events {
+                let event = &received.event;
+                let mine = event.sender.as_ref() == self.settings.name.as_str()
+                    && (event.sender_id == self.settings.id || self.settings.id == 0);
+                let back = was_in && mine && event.kind == Kind::Join && !received.replayed;
+                match conversation.hear(&received, mine) {
+                    Heard::Impossible => return Err(()),
+                    Heard::Repeat => continue,
+                    Heard::New { own_time, gap } => {
+                        *joined = true;
+                        report::deliver(own_time, &self.room, &received);
+                        happenings.extend(gap.map(|(from, to)| Happening::Gap { from, to }));
+                        // The receipt of a resume is for this client, not for people.
+                        if back {
+                            happenings.push(Happening::Resumed {
+                                missed: conversation.replayed(),
+                            });
+                        }
+                        if !(back && event.seq == 0) {
+                            happenings.push(Happening::Event { received, own_time });
+                        }
+                    }
+                }
+            }
+        }
+        self.changed.notify_all();
+        for happening in happenings {
+            let _ = tell.send(happening); // nobody listens any more: it is leaving
+        }
+        Ok(())
+    }
+}
+
+/// Whether trying again would only bring the same answer.
+fn is_final(why: &CallError) -> bool {
+    const AGAIN: [Code; 5] = [
+        Code::UNAVAILABLE,
+        Code::RESOURCE_EXHAUSTED,
+        Code::CANCELLED,
+        Code::UNKNOWN,
+        Code::DEADLINE_EXCEEDED,
+    ];
+    matches!(why, CallError::Status { code, .. } if !AGAIN.contains(code))
+}
+
+fn wait_before(tries: usize) -> Duration {
+    let longest = FIRST_WAIT
+        .saturating_mul(1 << tries.min(10))
+        .min(LONGEST_WAIT);
+    let mut byte = [128];
+    // Without random bytes the wait is the middle one.
+    let _ = getrandom::fill(&mut byte);
+    longest.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
+}

@@ -1,0 +1,165 @@
+//! The other end: one participant of one room.
+//!
+//! A [`Participant`] dials, joins, sends, and resumes after a loss, on a
+//! reader thread of its own and one writer thread a connection. Whoever owns
+//! it says things through it and is told what happens through a channel.
+
+mod conversation;
+mod lines;
+mod link;
+mod report;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::chat::Name;
+use crate::rpc::{CallError, Keepalive};
+use crate::wire::{PastAsk, Received};
+
+use link::Link;
+
+pub use conversation::SayError;
+pub use lines::{Plain, say_lines, shown};
+
+/// Things that may wait for whoever is told of them. When they are this many,
+/// the reader thread waits, and the server with it.
+const HAPPENINGS: usize = 1024;
+
+/// Who joins what, where.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Servers of the same rooms, in the order in which they are tried.
+    pub servers: Vec<String>,
+    /// The name to join with.
+    pub name: Name,
+    /// The id to join with; 0 lets the server choose, which the original
+    /// server does not.
+    pub id: i32,
+    /// The room; empty for the default one.
+    pub room: String,
+    /// Which part of the past to begin with.
+    pub past: Option<PastAsk>,
+    /// How a vanished server is found.
+    pub keepalive: Keepalive,
+    /// How long a connection may take to be made.
+    pub dial_patience: Duration,
+    /// How long to go on trying after a loss before giving up.
+    pub reconnect: Duration,
+}
+
+/// What a participant is told.
+#[derive(Debug)]
+pub enum Happening {
+    /// An event arrived. `own_time` is the participant's Lamport time of the
+    /// receipt.
+    Event {
+        /// The event.
+        received: Received,
+        /// This participant's Lamport time of the receipt.
+        own_time: i64,
+    },
+    /// Events are missing before the one that comes next: their numbers.
+    Gap {
+        /// The first one missing.
+        from: u64,
+        /// The last one missing.
+        to: u64,
+    },
+    /// It is back in the room after a loss.
+    Resumed {
+        /// Events that it missed meanwhile and has been told of by now.
+        missed: u64,
+    },
+    /// The past before the loss is no longer kept; it joined anew.
+    PastGone,
+    /// The connection is lost.
+    Lost {
+        /// Why.
+        why: CallError,
+        /// When the next try begins.
+        retry_in: Duration,
+    },
+    /// The last thing that it is told.
+    Ended(End),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It left.
+    Left,
+    /// No server could be reached.
+    Unreachable(CallError),
+    /// The server does not let it in, or let it go for good.
+    Refused(CallError),
+    /// The connection was lost and could not be made again in time. `unsent`
+    /// messages have no echo: whether they were heard is not known.
+    Gone {
+        /// Why the last try failed.
+        why: CallError,
+        /// Messages without an echo.
+        unsent: usize,
+    },
+}
+
+/// A participant of a room.
+pub struct Participant {
+    link: Arc<Link>,
+    reader: JoinHandle<()>,
+}
+
+impl Participant {
+    /// Starts to join. What happens is told through the channel; its last
+    /// message is [`Happening::Ended`].
+    ///
+    /// # Errors
+    /// The system gives no thread or no random bytes.
+    pub fn start(settings: Settings) -> std::io::Result<(Self, Receiver<Happening>)> {
+        let mut secret = vec![0; 32];
+        getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+        let (tell, told) = bounded(HAPPENINGS);
+        let link = Arc::new(Link::new(settings, secret));
+        let reading = link.clone();
+        let reader = std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || reading.run(&tell))?;
+        Ok((Self { link, reader }, told))
+    }
+
+    /// A handle that says things, for other threads.
+    pub fn voice(&self) -> Voice {
+        Voice(self.link.clone())
+    }
+
+    /// Waits for the end, which comes after [`Voice::leave`] or by itself.
+    pub fn join(self) {
+        if self.reader.join().is_err() {
+            log::error!("the reader thread panicked");
+        }
+    }
+}
+
+/// Says things for a participant.
+#[derive(Clone)]
+pub struct Voice(Arc<Link>);
+
+impl Voice {
+    /// Says something to the room or, with `to`, to one participant. It is
+    /// kept until its echo has come, and sent again after a loss; the server
+    /// recognises what it has. Waits while too much is without an echo.
+    /// Returns this participant's Lamport time of the send.
+    ///
+    /// # Errors
+    /// Why it is not sent, and never will be.
+    pub fn say(&self, text: &str, to: &str) -> Result<i64, SayError> {
+        self.0.say(text, to)
+    }
+
+    /// Leaves: once everything said has its echo, says so and reads to the end.
+    pub fn leave(&self) {
+        self.0.leave();
+    }
+}

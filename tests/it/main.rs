@@ -1,0 +1,12 @@
+//! Behaviour over real gRPC on loopback. One binary: each one would link
+//! gRPC's core anew.
+
+mod support;
+
+mod conversation;
+mod endings;
+mod identity;
+mod order;
+mod participant;
+mod program;
+mod texts;

@@ -1,0 +1,348 @@
+//! The program: what it prints, how it ends, with which exit code.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::Instant;
+
+use chitchat::trace::line::{Line, What};
+
+use crate::support::{DEADLINE, Peer, Program, TestServer};
+
+fn code(status: std::process::ExitStatus) -> i32 {
+    status.code().expect("it ended by itself")
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_clear_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, out, err) =
+        Program::start(&["server", "--store", "memory", "--listen", &address]).end();
+    assert_eq!(code(status), 1);
+    assert!(out.is_empty(), "{out:?}");
+    let last = err.last().expect("an error");
+    assert!(
+        last.starts_with(&format!("chitchat: cannot listen on {address}: ")),
+        "{err:?}"
+    );
+    assert!(last.contains("in use"), "{err:?}");
+}
+
+#[test]
+fn a_second_server_does_not_steal_the_port_of_the_first() {
+    let (_first, address) = Program::server(&[]);
+    let (status, _, err) =
+        Program::start(&["server", "--store", "memory", "--listen", &address]).end();
+    assert_eq!(code(status), 1, "{err:?}");
+    Peer::join(&address, "Alex", 1);
+}
+
+#[test]
+fn a_second_server_does_not_take_a_socket_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}/chat.sock", dir.path().display());
+    let args = ["server", "--store", "memory", "--listen", path.as_str()];
+    let mut first = Program::start(&args);
+    first.wait_for("listening on unix:");
+    let (status, _, err) = Program::start(&args).end();
+    assert_eq!(code(status), 1);
+    assert!(
+        err.last().unwrap().contains("another server listens there"),
+        "{err:?}"
+    );
+    Peer::join(&path, "Alex", 1);
+    first.signal("-KILL");
+    first.end();
+    // what a killed server left behind is no obstacle
+    let mut next = Program::start(&args);
+    next.wait_for("listening on unix:");
+    Peer::join(&path, "Alex", 1);
+}
+
+#[test]
+fn an_address_that_is_none_is_a_clear_error() {
+    for address in [
+        "nonsense",
+        "127.0.0.1:70000",
+        "unix:/nowhere/at/all",
+        "300.1.1.1:1",
+    ] {
+        let (status, _, err) =
+            Program::start(&["server", "--store", "memory", "--listen", address]).end();
+        assert_eq!(code(status), 1, "{address}");
+        let start = format!("chitchat: cannot listen on {address}: ");
+        assert!(err.last().unwrap().starts_with(&start), "{err:?}");
+    }
+}
+
+#[test]
+fn without_a_server_the_client_says_so_and_ends_with_3() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let (status, out, err) = Program::client("Alex", &free, &[]).end();
+    assert_eq!(code(status), 3);
+    assert!(out.is_empty(), "{out:?}");
+    let last = err.last().unwrap();
+    assert!(
+        last.starts_with(&format!("chitchat: cannot reach {free}: ")),
+        "{err:?}"
+    );
+    assert!(last.contains("refused"), "{err:?}");
+}
+
+#[test]
+fn a_refused_name_ends_the_client_with_4() {
+    let (_server, address) = Program::server(&[]);
+    let _alex = Peer::join(&address, "Alex", 1);
+    let (status, _, err) = Program::client("Alex", &address, &[]).end();
+    assert_eq!(code(status), 4);
+    assert_eq!(
+        err.last().unwrap(),
+        "chitchat: the server refused: the name «Alex» is taken in Chit Chat"
+    );
+    let (status, _, err) = Program::client("Server", &address, &[]).end();
+    assert_eq!(code(status), 1);
+    assert_eq!(
+        err.last().unwrap(),
+        "chitchat: the name «Server» is reserved"
+    );
+}
+
+#[test]
+fn a_server_that_goes_ends_the_client_with_5_when_it_does_not_come_back() {
+    let (server, address) = Program::server(&[]);
+    let mut client = Program::client("Alex", &address, &["--reconnect", "0s"]);
+    client.wait_for("joined");
+    server.signal("-KILL");
+    server.end();
+    let last = client.wait_for_error("chitchat: the server is gone");
+    let (status, _, _) = client.end();
+    assert_eq!(code(status), 5, "{last}");
+}
+
+#[test]
+fn piped_lines_are_sent_and_the_client_leaves_after_the_last_has_come_back() {
+    let (_server, address) = Program::server(&[]);
+    let witness = Peer::join(&address, "Witness", 1);
+    let mut client = Program::client("Alex", &address, &[]);
+    let mut input = client.input.take().unwrap();
+    for n in 0..500 {
+        writeln!(input, "line {n}\n").unwrap(); // with an empty line, which is not sent
+    }
+    write!(input, "the last, without an end").unwrap();
+    drop(input);
+    let (status, out, _) = client.end();
+    assert_eq!(code(status), 0);
+    let said: Vec<_> = out
+        .iter()
+        .filter_map(|l| l.split_once("] Alex: "))
+        .map(|(_, t)| t)
+        .collect();
+    assert_eq!(said.len(), 1 + 500 + 1);
+    assert!(
+        said[1..501]
+            .iter()
+            .enumerate()
+            .all(|(n, text)| *text == format!("line {n}"))
+    );
+    assert_eq!(said[501], "the last, without an end");
+    let heard = witness.until("the departure", |e| {
+        e.text.starts_with("Participant Alex left")
+    });
+    assert_eq!(heard.len(), 1 + 501 + 1);
+}
+
+#[test]
+fn the_client_asks_for_a_name_and_shows_what_the_server_says() {
+    let (_server, address) = Program::server(&[]);
+    let mut client = Program::start(&["client", "--server", &address]);
+    client.type_line("  Alex  ");
+    client.wait_for("Enter your name: [Server @ L=2] Alex: Participant Alex joined Chit Chat at logical time L=2");
+    client.type_line(&"x".repeat(354));
+    client.wait_for("[Server @ L=5] Server: Message too long (354 chars). Limit is 128.");
+    client.type_line(&"x".repeat(100_000));
+    client.wait_for_error("Message too long (65536 chars). Limit is 128.");
+    client.type_line("exit");
+    let (status, _, err) = client.end();
+    assert_eq!(code(status), 0, "{err:?}");
+    let (status, out, _) = Program::start(&["client", "--server", &address]).end();
+    assert_eq!(
+        (code(status), out),
+        (0, vec!["Enter your name: ".to_owned()])
+    );
+}
+
+#[test]
+fn what_others_send_does_not_act_on_the_terminal() {
+    let (_server, address) = Program::server(&[]);
+    let mut client = Program::client("Alex", &address, &[]);
+    client.wait_for("joined");
+    let mut mallory = Peer::join(&address, "Mallory", 1);
+    mallory.say("a\u{1b}[2J\u{202e}b\u{7}\nc\u{9b}31m", 1);
+    assert!(
+        client
+            .wait_for("] Mallory: a")
+            .ends_with("] Mallory: a[2Jb c31m")
+    );
+}
+
+#[test]
+fn a_signal_lets_the_client_leave_politely() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let (_server, address) = Program::server(&[]);
+        let witness = Peer::join(&address, "Witness", 1);
+        let mut client = Program::client("Alex", &address, &[]);
+        client.wait_for("joined");
+        client.signal(signal);
+        let (status, _, err) = client.end();
+        assert_eq!(code(status), 0, "{signal} {err:?}");
+        let log: Vec<_> = err.iter().filter_map(|l| Line::parse(l)).collect();
+        assert!(
+            log.iter()
+                .any(|l| l.what == What::Send && l.text("kind") == Some("leave"))
+        );
+        witness.until("the departure", |e| {
+            e.text.starts_with("Participant Alex left")
+        });
+    }
+}
+
+#[test]
+fn a_signal_stops_the_server_and_tells_its_members() {
+    for signal in ["-INT", "-TERM"] {
+        let (server, address) = Program::server(&[]);
+        let alex = Peer::join(&address, "Alex", 1);
+        server.signal(signal);
+        let (status, _, err) = server.end();
+        assert_eq!(code(status), 0, "{signal} {err:?}");
+        assert_eq!(alex.status(), (14, "the server is stopping".to_owned()));
+        let words: Vec<_> = err
+            .iter()
+            .filter_map(|l| Line::parse(l))
+            .map(|l| l.what)
+            .collect();
+        assert_eq!(words, [What::Start, What::Join, What::Stop], "{err:?}");
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_clients_that_do_not_read() {
+    let (mut server, address) = Program::server(&["--outbox", "100000"]);
+    let mut talker = Peer::join(&address, "Talker", 1);
+    let mut stuck = Program::client("Stuck", &address, &[]);
+    stuck.wait_for("joined");
+    talker.until("Stuck", |e| e.sender.as_ref() == "Stuck");
+    stuck.signal("-STOP");
+    // more than the socket and gRPC's window take
+    let text = "🦀".repeat(128);
+    for n in 1..=20_000 {
+        talker.say(&text, n);
+    }
+    talker.until("the last echo", |e| e.sent == 20_000);
+    let begun = Instant::now();
+    server.signal("-TERM");
+    server.wait_for_error("STOP: ");
+    let (status, _, err) = server.end();
+    assert_eq!(code(status), 0, "{err:?}");
+    assert!(begun.elapsed() < DEADLINE);
+    assert_eq!(talker.status().0, 14, "UNAVAILABLE");
+    stuck.signal("-CONT");
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let (mut server, address) = Program::server(&["--outbox", "100000"]);
+    let mut stuck = Program::client("Stuck", &address, &[]);
+    stuck.wait_for("joined");
+    stuck.signal("-STOP");
+    server.wait_for_error("JOIN ");
+    server.signal("-STOP");
+    server.signal("-INT");
+    server.signal("-TERM");
+    server.signal("-CONT");
+    let (status, _, _) = server.end();
+    let code = code(status);
+    assert!(code == 130 || code == 143, "{code}");
+    stuck.signal("-CONT");
+}
+
+#[test]
+fn the_servers_log_keeps_the_originals_words_and_nobody_can_forge_a_line() {
+    let (mut server, address) = Program::server(&[]);
+    let mut alex = Peer::join(&address, "Alex", 3300);
+    alex.say("Hello World!", 1);
+    alex.say(
+        "x\n2026-01-01T00:00:00Z INFO  [Server] STOP: \u{1b}[31mforged",
+        2,
+    );
+    alex.say("", 3);
+    alex.leave(4);
+    alex.end().unwrap();
+    let mut expect = |end: &str| {
+        let line = server.wait_for_error(end);
+        assert!(line.ends_with(end), "{line}");
+        let parsed = Line::parse(&line).unwrap_or_else(|| panic!("{line}"));
+        (parsed.what, parsed.number("L"), parsed.words.into_owned())
+    };
+    let (what, time, _) = expect("JOIN: Alex (ID=3300) at L=1");
+    assert_eq!((what, time), (What::Join, Some(1)));
+    assert_eq!(
+        expect("Message from Alex: Hello World! (L=2)").0,
+        What::Message
+    );
+    let (what, _, words) = expect("\\u{1b}[31mforged (L=3)");
+    assert_eq!(what, What::Message);
+    assert!(
+        words.contains("x\n2026-01-01"),
+        "the text is read back as it was: {words:?}"
+    );
+    assert_eq!(
+        expect("Refused Alex: Message is empty. (L=4)").0,
+        What::Refused
+    );
+    assert_eq!(expect("REMOVED: Alex (ID=3300)").0, What::Leave);
+}
+
+#[test]
+fn at_debug_level_the_server_logs_each_delivery() {
+    let (mut server, address) = Program::server(&["--log-level", "debug"]);
+    let mut alex = Peer::join(&address, "Alex", 1);
+    let aske = Peer::join(&address, "Aske", 2);
+    alex.say("hi", 1);
+    aske.next();
+    for name in ["Alex", "Aske"] {
+        let line = server.wait_for_error(&format!("Delivery of L=3 to {name}"));
+        let line = Line::parse(&line).unwrap();
+        assert_eq!(
+            (line.what, line.number("of"), line.text("by")),
+            (What::Deliver, Some(3), Some(name))
+        );
+    }
+}
+
+#[test]
+fn a_log_file_gets_the_log_and_standard_error_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("server.log");
+    let (server, address) = Program::server(&["--log-file", path.to_str().unwrap()]);
+    Peer::join(&address, "Alex", 1);
+    server.signal("-TERM");
+    let (status, _, err) = server.end();
+    assert_eq!((code(status), err), (0, Vec::new()));
+    let log = std::fs::read_to_string(&path).unwrap();
+    let what: Vec<_> = log.lines().map(|l| Line::parse(l).expect(l).what).collect();
+    assert!(what.starts_with(&[What::Start, What::Join]), "{log}");
+    assert_eq!(what.last(), Some(&What::Stop));
+}
+
+#[test]
+fn a_gone_reader_of_its_output_is_no_error_for_the_client() {
+    let server = TestServer::start();
+    let mut client = Program::client("Alex", &server.address, &[]);
+    client.wait_for("joined");
+    client.type_line("exit");
+    assert!(client.end().0.success());
+}

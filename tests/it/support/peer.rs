@@ -1,0 +1,163 @@
+use chitchat::chat::{Event, Kind};
+use chitchat::rpc::{CallError, Dialler, FrameWriter, Keepalive};
+use chitchat::wire::{ClientFrame, Join, Received, Request};
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::DEADLINE;
+
+/// A client that sends exactly what a test says, and keeps what it gets.
+pub struct Peer {
+    pub name: String,
+    writer: FrameWriter,
+    told: Receiver<Told>,
+}
+
+enum Told {
+    Events(Vec<Received>),
+    End(Result<(), CallError>),
+}
+
+/// A JOIN as the original's clients sent it, at Lamport time 0.
+pub fn join(name: &str, id: i32) -> Join {
+    Join {
+        id,
+        name: name.to_owned(),
+        ..Join::default()
+    }
+}
+
+impl Peer {
+    /// Opens a stream and sends nothing.
+    pub fn dial(address: &str) -> Self {
+        let dialled = Dialler::new(Keepalive::default())
+            .dial(address, DEADLINE)
+            .expect("a connection");
+        let (writer, mut reader) = dialled.chat().expect("a stream");
+        let (tell, told) = unbounded();
+        std::thread::spawn(move || {
+            let _connection = dialled;
+            loop {
+                let news = match reader.recv() {
+                    Ok(Some(events)) => Told::Events(events),
+                    Ok(None) => Told::End(Ok(())),
+                    Err(why) => Told::End(Err(why)),
+                };
+                let over = matches!(news, Told::End(_));
+                if tell.send(news).is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self {
+            name: String::new(),
+            writer,
+            told,
+        }
+    }
+
+    /// Opens a stream and sends a JOIN.
+    pub fn ask(address: &str, join: Join) -> Self {
+        let mut peer = Self::dial(address);
+        peer.name = join.name.clone();
+        peer.send(vec![Request::Join(Box::new(join))]);
+        peer
+    }
+
+    /// Joins the default room and takes its own announcement.
+    pub fn join(address: &str, name: &str, id: i32) -> Self {
+        let peer = Self::ask(address, join(name, id));
+        let event = peer.next();
+        assert_eq!((event.kind, event.sender.as_ref()), (Kind::Join, name));
+        peer
+    }
+
+    pub fn send(&mut self, requests: Vec<Request>) {
+        self.try_send(requests).expect("the stream is open");
+    }
+
+    pub fn try_send(&mut self, requests: Vec<Request>) -> Result<(), CallError> {
+        self.writer.send(ClientFrame {
+            id: 0,
+            name: "".into(),
+            requests,
+        })
+    }
+
+    pub fn say(&mut self, text: &str, sent: i64) {
+        self.send(vec![Request::Say {
+            text: text.to_owned(),
+            to: String::new(),
+            sent,
+        }]);
+    }
+
+    pub fn leave(&mut self, sent: i64) {
+        self.send(vec![Request::Leave { sent }]);
+    }
+
+    pub fn close(&mut self) {
+        self.writer.close();
+    }
+
+    /// The next frame's events.
+    pub fn next_frame(&self) -> Vec<Received> {
+        match self.told.recv_timeout(DEADLINE) {
+            Ok(Told::Events(events)) => events,
+            Ok(Told::End(end)) => panic!(
+                "{} waits for an event and its stream ends: {end:?}",
+                self.name
+            ),
+            Err(_) => panic!("{} waits for an event in vain", self.name),
+        }
+    }
+
+    /// The next event, where each has a frame of its own.
+    pub fn next(&self) -> Event {
+        let mut frame = self.next_frame();
+        assert_eq!(frame.len(), 1, "no batch was asked for");
+        frame.remove(0).event
+    }
+
+    /// The events up to and including the first that `last` holds for.
+    pub fn until(&self, what: &str, mut last: impl FnMut(&Event) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            match self.told.recv_timeout(DEADLINE) {
+                Ok(Told::Events(frame)) => {
+                    for received in frame {
+                        let done = last(&received.event);
+                        events.push(received.event);
+                        if done {
+                            return events;
+                        }
+                    }
+                }
+                Ok(Told::End(end)) => panic!(
+                    "{} waits for {what} and its stream ends: {end:?}",
+                    self.name
+                ),
+                Err(_) => panic!("{} waits for {what} in vain; it got {events:#?}", self.name),
+            }
+        }
+    }
+
+    /// How the stream ends, passing over events.
+    pub fn end(&self) -> Result<(), CallError> {
+        loop {
+            match self.told.recv_timeout(DEADLINE) {
+                Ok(Told::Events(_)) => {}
+                Ok(Told::End(end)) => return end,
+                Err(_) => panic!("{} waits for the end of its stream in vain", self.name),
+            }
+        }
+    }
+
+    /// The status with which the stream ends.
+    pub fn status(&self) -> (i32, String) {
+        match self.end() {
+            Ok(()) => (0, String::new()),
+            Err(CallError::Status { code, message }) => (code.0, message),
+            Err(other) => panic!("{} gets no status but {other:?}", self.name),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::DEADLINE;
+
+/// The program `chitchat` as a process, killed at the end of the test if it
+/// still runs.
+pub struct Program {
+    child: Child,
+    pub input: Option<ChildStdin>,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Program {
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chitchat"))
+            .args(args)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let input = child.stdin.take();
+        let out = lines(child.stdout.take().expect("it is piped"));
+        let err = lines(child.stderr.take().expect("it is piped"));
+        Self {
+            child,
+            input,
+            out,
+            err,
+            seen: Vec::new(),
+        }
+    }
+
+    /// A server with its rooms in memory, and its address.
+    pub fn server(args: &[&str]) -> (Self, String) {
+        let mut all = vec!["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+        all.extend(args);
+        let mut server = Self::start(&all);
+        let line = server.wait_for("listening on ");
+        let address = line.trim_start_matches("listening on ").to_owned();
+        (server, address)
+    }
+
+    pub fn client(name: &str, address: &str, args: &[&str]) -> Self {
+        let mut all = vec!["client", name, "--server", address];
+        all.extend(args);
+        Self::start(&all)
+    }
+
+    pub fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("the input is open");
+        writeln!(input, "{line}").expect("it reads its input");
+    }
+
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// The next line of the output that contains `what`.
+    pub fn wait_for(&mut self, what: &str) -> String {
+        loop {
+            match self.out.recv_timeout(DEADLINE) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(what) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!(
+                    "waited in vain for {what:?}\noutput: {:#?}\nerrors: {:#?}",
+                    self.seen,
+                    self.err.try_iter().collect::<Vec<_>>()
+                ),
+            }
+        }
+    }
+
+    /// The next line of the standard error that contains `what`.
+    pub fn wait_for_error(&mut self, what: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.err.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("waited in vain for {what:?} on standard error: {seen:#?}"),
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for the end: status, all lines of the output, all of the errors.
+    pub fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
+        self.input = None;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                break status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the program does not end");
+            // The end of its output comes with the end of the process, or soon before.
+            match self.out.recv_timeout(Duration::from_millis(20)) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let mut out = std::mem::take(&mut self.seen);
+        out.extend(self.out.iter());
+        (status, out, self.err.iter().collect())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, told) = unbounded();
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
