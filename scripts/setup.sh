@@ -121,8 +121,6 @@ install_cmake_from_pypi() {
 }
 
 install_what_is_missing() {
-    has cargo || die 'cargo is missing: install Rust (https://rustup.rs), then run this again'
-
     set --
     has cmake || set -- "$@" cmake
     has_compiler || set -- "$@" compiler
@@ -155,10 +153,12 @@ build_core() {
     report_progress &
     cargo build --release --package grpcio-sys
     kill $!
+    wait $! || true
 }
 
+has cargo || die 'cargo is missing: install Rust with rustup, then run this again'
 case "$1 ${2-}" in
-'cargo fmt' | 'cargo clean') has cargo || install_what_is_missing ;; # they compile nothing
+'cargo fmt' | 'cargo clean') ;; # they compile nothing
 *)
     install_what_is_missing
     build_core
