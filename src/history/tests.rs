@@ -271,6 +271,8 @@ fn in_order(mut rooms: Vec<StoredRoom>) -> Vec<StoredRoom> {
 
 fn both_stores(check: impl Fn(&Store)) {
     check(&Store::Memory);
+    let folder = tempfile::tempdir().unwrap();
+    check(&Store::Sqlite(folder.path().join("history.db")));
 }
 
 #[test]
