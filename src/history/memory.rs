@@ -1,5 +1,186 @@
-//! Events kept in this process.
-use super::Opened;
+//! Events kept in this process: the last [`KEEP`] of every room, gone when it
+//! ends. Knows of no file and no roster: nothing is ever restored from it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{HistoryError, Journal, Opened, Past, Record, Span};
+use crate::chat::{Audience, Event, MemberKey};
+
+/// How many events of a room are kept; then the oldest go.
+pub(super) const KEEP: usize = 100_000;
+
+/// All rooms. Under the lock only pointers are pushed, found and copied; the
+/// events themselves are cloned before it is taken and after it is released,
+/// so that a long page does not hold up the one thread that appends.
+#[derive(Default)]
+struct Memory {
+    rooms: RwLock<HashMap<u32, RoomPast>>,
+}
+
+/// What is kept of one room.
+#[derive(Default)]
+struct RoomPast {
+    /// By rising Lamport time.
+    events: VecDeque<Arc<Kept>>,
+    /// The Lamport time of the last event that was let go, or 0.
+    floor: i64,
+}
+
+struct Kept {
+    event: Event,
+    audience: Audience,
+}
+
 pub(super) fn open() -> Opened {
-    todo!()
+    let memory = Arc::new(Memory::default());
+    Opened {
+        rooms: Vec::new(),
+        journal: Box::new(memory.clone()),
+        past: memory,
+    }
+}
+
+impl Journal for Arc<Memory> {
+    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+        let kept: Vec<(u32, Arc<Kept>)> = group
+            .iter()
+            .filter_map(|record| {
+                let (event, audience) = record.event.clone()?;
+                Some((record.room.no, Arc::new(Kept { event, audience })))
+            })
+            .collect();
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        for (no, kept) in kept {
+            rooms.entry(no).or_default().push(kept);
+        }
+        Ok(())
+    }
+}
+
+impl Past for Memory {
+    fn read(
+        &self,
+        room: u32,
+        span: Span,
+        viewer: Option<MemberKey>,
+    ) -> Result<Vec<Event>, HistoryError> {
+        let page = {
+            let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
+            match rooms.get(&room) {
+                Some(past) => past.page(span, viewer)?,
+                None => Vec::new(),
+            }
+        };
+        Ok(page.iter().map(|kept| kept.event.clone()).collect())
+    }
+
+    fn position_of_last(
+        &self,
+        room: u32,
+        count: usize,
+        up_to: i64,
+        viewer: Option<MemberKey>,
+    ) -> Result<i64, HistoryError> {
+        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(rooms
+            .get(&room)
+            .map_or(0, |past| past.position_of_last(count, up_to, viewer)))
+    }
+}
+
+impl RoomPast {
+    fn push(&mut self, kept: Arc<Kept>) {
+        self.events.push_back(kept);
+        if self.events.len() > KEEP
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.floor = oldest.event.time;
+        }
+    }
+
+    /// How many of the events have a time of at most `time`.
+    fn up_to(&self, time: i64) -> usize {
+        self.events.partition_point(|k| k.event.time <= time)
+    }
+
+    fn page(&self, span: Span, viewer: Option<MemberKey>) -> Result<Vec<Arc<Kept>>, HistoryError> {
+        span.above(self.floor)?;
+        let first = self.up_to(span.after);
+        let end = self.up_to(span.up_to).max(first);
+        Ok(self
+            .events
+            .range(first..end)
+            .filter(|kept| kept.is_for(viewer))
+            .take(span.limit)
+            .cloned()
+            .collect())
+    }
+
+    fn position_of_last(&self, count: usize, up_to: i64, viewer: Option<MemberKey>) -> i64 {
+        let Some(before_first) = count.checked_sub(1) else {
+            return up_to.max(self.floor);
+        };
+        self.events
+            .range(..self.up_to(up_to))
+            .rev()
+            .filter(|kept| kept.is_for(viewer))
+            .nth(before_first)
+            .map_or(self.floor, |first| first.event.time - 1)
+    }
+}
+
+impl Kept {
+    fn is_for(&self, viewer: Option<MemberKey>) -> bool {
+        match viewer {
+            Some(key) => self.audience.includes(key),
+            None => self.audience == Audience::Room,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::tests::{message, room};
+
+    #[test]
+    fn the_oldest_events_go_and_whoever_asks_for_them_is_told() {
+        let Opened {
+            mut journal, past, ..
+        } = open();
+        let room = room(1, "Chit Chat");
+        let span = |after| Span {
+            after,
+            up_to: i64::MAX,
+            limit: 3,
+        };
+        let group = |times: std::ops::RangeInclusive<i64>| -> Vec<Record> {
+            times
+                .map(|time| message(&room, time, time as u64))
+                .collect()
+        };
+
+        journal.append(&group(1..=KEEP as i64)).unwrap();
+        assert_eq!(past.read(1, span(0), None).unwrap()[0].time, 1);
+        assert_eq!(
+            past.position_of_last(1, usize::MAX, i64::MAX, None)
+                .unwrap(),
+            0
+        );
+
+        journal
+            .append(&group(KEEP as i64 + 1..=KEEP as i64 + 10))
+            .unwrap();
+        for after in [-1, 0, 9] {
+            let read = past.read(1, span(after), None);
+            assert!(matches!(read, Err(HistoryError::Gone(11))), "{read:?}");
+        }
+        assert_eq!(past.read(1, span(10), None).unwrap()[0].time, 11);
+        for count in [KEEP, KEEP + 1, usize::MAX] {
+            assert_eq!(past.position_of_last(1, count, i64::MAX, None).unwrap(), 10);
+        }
+        assert_eq!(past.position_of_last(1, 5, 3, None).unwrap(), 10);
+        assert_eq!(past.position_of_last(1, 0, 3, None).unwrap(), 10);
+    }
 }

@@ -6,6 +6,8 @@
 
 mod memory;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,8 +34,10 @@ pub struct Record {
     /// What is kept of it for those who read the past; `None` where only the
     /// clock and the roster move (a participant resumed).
     pub event: Option<(Event, Audience)>,
-    /// Who sent what became this event. If the event's `sent` is above 0, that
-    /// becomes this participant's [`StoredMember::last_sent`].
+    /// Who said what became this event, also if it was refused. If the event's
+    /// `sent` is above 0, that becomes this participant's
+    /// [`StoredMember::last_sent`]. `None` where nothing was said: a JOIN or
+    /// LEAVE does not move it.
     pub author: Option<MemberKey>,
     /// How the roster changes.
     pub roster: Roster,
@@ -57,15 +61,17 @@ pub enum Roster {
     },
 }
 
-/// The half that writes.
+/// The half that writes. Closes the store when it is dropped: the file is free
+/// for another server then, although the other half still reads.
 pub trait Journal: Send {
     /// Keeps a group of steps, in order: wholly or, on an error, not at all.
     /// When it returns `Ok`, the group survives whatever the store promises to
     /// survive (SQLite: the loss of power).
     ///
     /// # Errors
-    /// What the store says. After one error the journal must not be used
-    /// again: nobody can know what the disk holds.
+    /// What the store says. After one error nothing is appended any more, and
+    /// every call ends in [`HistoryError::Poisoned`]: nobody can know what the
+    /// disk holds.
     fn append(&mut self, group: &[Record]) -> Result<(), HistoryError>;
 }
 
@@ -73,7 +79,7 @@ pub trait Journal: Send {
 pub trait Past: Send + Sync {
     /// The events of a room with `after < time <= up_to` that `viewer` may
     /// see (`None`: only what the whole room sees), by rising time, at most
-    /// `limit` of them.
+    /// `limit` of them. Of a room that is not known there are none.
     ///
     /// # Errors
     /// [`HistoryError::Gone`] if events after `after` are no longer kept;
@@ -87,7 +93,7 @@ pub trait Past: Send + Sync {
 
     /// The Lamport time after which the last `count` events lie that
     /// `viewer` may see and whose time is at most `up_to`. If fewer are kept,
-    /// the time after which all that are kept lie.
+    /// the time after which all that are kept lie. The cost grows with `count`.
     ///
     /// # Errors
     /// What the store says.
@@ -111,9 +117,21 @@ pub struct Span {
     pub limit: usize,
 }
 
+impl Span {
+    /// Checks that all of the stretch is kept, where events up to `floor` may
+    /// have been removed (0: none).
+    fn above(&self, floor: i64) -> Result<(), HistoryError> {
+        if self.after.max(0) < floor {
+            return Err(HistoryError::Gone(floor + 1));
+        }
+        Ok(())
+    }
+}
+
 /// An opened store.
 pub struct Opened {
-    /// Every room, as it was left.
+    /// Every room, as it was left, by its number; those who left it in the
+    /// order in which they did.
     pub rooms: Vec<StoredRoom>,
     /// The half that writes.
     pub journal: Box<dyn Journal>,
@@ -154,6 +172,17 @@ pub enum HistoryError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file cannot be opened, locked or made.
+    #[error("cannot open {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An append failed before this one; see [`Journal::append`].
+    #[error("the store takes nothing more since it failed")]
+    Poisoned,
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] rusqlite::Error),
