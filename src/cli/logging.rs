@@ -68,10 +68,14 @@ impl LogArgs {
                 }
                 // What comes from elsewhere is not known to be escaped.
                 let text = record.args().to_string();
+                let source = if record.target().is_empty() {
+                    "grpc"
+                } else {
+                    record.target()
+                };
                 writeln!(
                     out,
-                    "{time} {level:<5} [{process}] {}: {}",
-                    record.target(),
+                    "{time} {level:<5} [{process}] {source}: {}",
                     escaped(&text)
                 )
             });

@@ -57,6 +57,8 @@ pub(super) struct Conversation {
     /// Replayed events heard on the present connection.
     replayed: u64,
     leaving: bool,
+    /// Whether the goodbye was sent.
+    left: bool,
 }
 
 /// What a received event is to the participant.
@@ -80,6 +82,10 @@ impl Conversation {
 
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.left
     }
 
     pub(super) fn leave(&mut self) {
@@ -178,6 +184,7 @@ impl Conversation {
 
     /// The Lamport time of the goodbye.
     pub(super) fn goodbye(&mut self) -> i64 {
+        self.left = true;
         self.clock.tick()
     }
 

@@ -197,10 +197,10 @@ impl Link {
 
     fn outcome(&self, end: Result<(), CallError>, was_in: bool) -> Outcome {
         let conversation = self.conversation();
-        let said_all = conversation.is_leaving() && conversation.pending() == 0;
         match end {
-            // The original server ends a stream with UNKNOWN «EOF».
-            _ if said_all => Outcome::Left,
+            // However the server answers a goodbye: the original's answer is
+            // UNKNOWN «EOF».
+            _ if conversation.has_left() => Outcome::Left,
             Ok(()) => Outcome::Lost(CallError::Lost),
             Err(CallError::Status {
                 code: Code::OUT_OF_RANGE,

@@ -177,7 +177,17 @@ impl Dialled {
         let (sink, stream) = self
             .client
             .duplex_streaming(&CHAT_CALL, CallOption::default())?;
-        Ok((FrameWriter(Some(sink)), EventReader(Events::Chat(stream))))
+        let channel = self.client.channel();
+        Ok((
+            FrameWriter {
+                sink: Some(sink),
+                _channel: channel.clone(),
+            },
+            EventReader {
+                events: Events::Chat(stream),
+                _channel: channel.clone(),
+            },
+        ))
     }
 
     /// Asks for a room's past.
@@ -188,7 +198,11 @@ impl Dialled {
         let stream = self
             .client
             .server_streaming(&HISTORY_CALL, query, CallOption::default())?;
-        Ok(EventReader(Events::History(stream)))
+        let channel = self.client.channel().clone();
+        Ok(EventReader {
+            events: Events::History(stream),
+            _channel: channel,
+        })
     }
 
     /// Asks who is in a room.
@@ -211,7 +225,12 @@ impl Dialled {
 }
 
 /// The client's half of a stream. Dropping it unclosed cancels the call.
-pub struct FrameWriter(Option<ClientDuplexSender<ClientFrame>>);
+pub struct FrameWriter {
+    sink: Option<ClientDuplexSender<ClientFrame>>,
+    // Dropped last: without a channel its poll thread is gone, and a call can
+    // not even be cancelled any more.
+    _channel: Channel,
+}
 
 impl FrameWriter {
     /// Sends a frame, waiting for the server to read.
@@ -219,19 +238,19 @@ impl FrameWriter {
     /// # Errors
     /// The stream has ended; the reader knows why. No later send gets through.
     pub fn send(&mut self, frame: ClientFrame) -> Result<(), CallError> {
-        let Some(sink) = &mut self.0 else {
+        let Some(sink) = &mut self.sink else {
             return Err(CallError::Lost);
         };
         let sent = block_on(sink.send((frame, WriteFlags::default())));
         if sent.is_err() {
-            self.0 = None; // a sink that failed must not be used again
+            self.sink = None; // a sink that failed must not be used again
         }
         Ok(sent?)
     }
 
     /// Says that nothing more comes. The server answers by ending its half.
     pub fn close(&mut self) {
-        if let Some(sink) = &mut self.0 {
+        if let Some(sink) = &mut self.sink {
             // An error means that the server was faster.
             let _ = block_on(sink.close());
         }
@@ -239,14 +258,17 @@ impl FrameWriter {
 
     /// Ends the call at once, in both directions.
     pub fn cancel(&mut self) {
-        if let Some(mut sink) = self.0.take() {
+        if let Some(mut sink) = self.sink.take() {
             sink.cancel();
         }
     }
 }
 
 /// The server's half of a stream. Dropping it early cancels the call.
-pub struct EventReader(Events);
+pub struct EventReader {
+    events: Events,
+    _channel: Channel, // as with FrameWriter
+}
 
 enum Events {
     Chat(ClientDuplexReceiver<Vec<Received>>),
@@ -259,7 +281,7 @@ impl EventReader {
     /// # Errors
     /// The call ended otherwise.
     pub fn recv(&mut self) -> Result<Option<Vec<Received>>, CallError> {
-        let next = match &mut self.0 {
+        let next = match &mut self.events {
             Events::Chat(stream) => block_on(stream.next()),
             Events::History(stream) => block_on(stream.next()),
         };

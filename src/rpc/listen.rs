@@ -168,7 +168,11 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
             Err(_) => Err(fail("the socket cannot be made there".to_owned())),
         };
     }
-    let Some((host, _)) = address.rsplit_once(':') else {
+    // gRPC's core takes any number for a port and drops what is too much of it.
+    let Some((host, _)) = address
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+    else {
         return Err(fail(
             "it must be HOST:PORT, [HOST]:PORT or unix:PATH".to_owned(),
         ));
@@ -230,11 +234,16 @@ impl Listening {
         Stopping(stopping)
     }
 
-    /// Cancels the calls that are left, waits for the end, at most for
-    /// `patience`, and takes everything down. Not on a poll thread.
+    /// Waits, for half of `patience`, until the calls have ended and their
+    /// connections are closed; then cancels what is left and waits for the
+    /// rest of it. Cancelling at once would cut off statuses that are still on
+    /// their way. Not to be called on a poll thread.
     pub fn end(mut self, stopping: Stopping, patience: Duration) {
+        if stopping.0.recv_timeout(patience / 2).is_ok() {
+            return;
+        }
         self.server.cancel_all_calls();
-        if stopping.0.recv_timeout(patience).is_err() {
+        if stopping.0.recv_timeout(patience / 2).is_err() {
             log::warn!("gRPC did not end its calls in time");
         }
     }

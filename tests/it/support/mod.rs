@@ -1,11 +1,13 @@
 //! What the tests share: servers, clients and programs, all of them real.
 
+mod http2;
 mod peer;
 mod program;
 mod server;
 
 use std::time::Duration;
 
+pub use http2::Http2;
 pub use peer::{Peer, join};
 pub use program::Program;
 pub use server::TestServer;

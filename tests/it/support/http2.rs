@@ -1,0 +1,77 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+/// An HTTP/2 connection by hand (RFC 9113), for what no gRPC library does.
+pub struct Http2(TcpStream);
+
+impl Http2 {
+    pub fn connect(address: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream
+            .set_read_timeout(Some(super::DEADLINE))
+            .expect("a timeout");
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .expect("it is open");
+        let mut connection = Self(stream);
+        connection.frame(4, 0, 0, &[]); // SETTINGS
+        connection
+    }
+
+    /// Sends a frame. The server may have closed the connection by then.
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        let _ = self.0.write_all(&frame);
+    }
+
+    /// Opens a `Chat` call and joins.
+    pub fn join(&mut self, name: &str, id: u8) {
+        let headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/itu.chitchat.ChatService/Chat"),
+            (":authority", "test"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+        ];
+        // each a literal without indexing (RFC 7541, 6.2.2)
+        let text = |t: &str| [&[t.len() as u8], t.as_bytes()].concat();
+        let block: Vec<u8> = headers
+            .iter()
+            .flat_map(|(k, v)| [vec![0], text(k), text(v)].concat())
+            .collect();
+        self.frame(1, 4, 1, &block); // HEADERS, END_HEADERS
+        let message = [&[0x08, id, 0x12], text(name).as_slice()].concat();
+        let data = [&[0, 0, 0, 0, message.len() as u8], message.as_slice()].concat();
+        self.frame(0, 0, 1, &data); // DATA
+    }
+
+    /// Reads until the server closes the connection.
+    pub fn until_closed(&mut self) {
+        let mut sink = [0; 4096];
+        loop {
+            match self.0.read(&mut sink) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("waited in vain for the server to close the connection")
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads until the server has sent something that contains `what`.
+    pub fn until(&mut self, what: &str) {
+        let mut seen: Vec<u8> = Vec::new();
+        let mut chunk = [0; 4096];
+        while !seen.windows(what.len()).any(|w| w == what.as_bytes()) {
+            let n = self.0.read(&mut chunk).expect("the server answers");
+            assert!(n > 0, "the server closed the connection");
+            seen.extend(&chunk[..n]);
+        }
+    }
+}
