@@ -58,7 +58,7 @@ fn run(house: &House, connection: Connection) {
     // A panic ends this session and nothing else; grpcio would answer it with
     // a bare CANCELLED.
     let end = catch_unwind(AssertUnwindSafe(|| session.converse()))
-        .unwrap_or_else(|_| End::Fault(Ending::Internal));
+        .unwrap_or(End::Fault(Ending::Internal));
     let ending = session.part(end);
     connection.finish(ending, LAST_FRAMES);
     drop(place);

@@ -116,8 +116,9 @@ mod tests {
         writeln!(sink, "one").unwrap();
         sink.flush().unwrap();
         let held = sink.hold();
-        writeln!(sink.clone(), "two").unwrap();
-        sink.flush().unwrap();
+        let mut other = sink.clone();
+        writeln!(other, "two").unwrap();
+        other.flush().unwrap();
         assert_eq!(*out.0.lock().unwrap(), b"one\n");
         drop(held);
         assert_eq!(*out.0.lock().unwrap(), b"one\ntwo\n");
