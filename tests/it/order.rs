@@ -33,7 +33,7 @@ fn all_see_one_rising_sequence_without_gap_or_repeat() {
     const EACH: usize = 400;
     let server = TestServer::start();
     let ask = |n: usize| Join {
-        batches: n % 2 == 0,
+        batches: n.is_multiple_of(2),
         ..join(&format!("P{n}"), n as i32 + 1)
     };
     let mut peers: Vec<_> = (0..SENDERS + READERS)
