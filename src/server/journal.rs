@@ -233,10 +233,8 @@ pub(super) fn run(
             && let Err(error) = history.append(&records)
         {
             log::error!(
-                "{}",
+                "the history failed, nothing more is kept or sent: {:#}",
                 anyhow::Error::from(error)
-                    .context("nothing more is kept or sent")
-                    .root_cause()
             );
             poisoned = true;
             fanout.end_all(&Ending::StoreFailed, true);

@@ -217,6 +217,8 @@ impl Session<'_> {
     }
 
     fn say(&self, text: &str, to: &str, sent: i64) {
+        #[cfg(test)]
+        assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
         let Some(chair) = &self.seat else { return };
         let wall_ms = wall_ms();
         let mut room = chair.room.lock();
@@ -293,5 +295,79 @@ impl Session<'_> {
             );
         }
         ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::rpc::{CallError, Code, Dialler, EventReader, FrameWriter, Keepalive};
+    use crate::server::{Server, Settings};
+    use crate::wire::{ClientFrame, Join, Request};
+
+    /// The text at which a session panics.
+    pub(super) const PANIC: &str = "panic, please";
+
+    fn join(server: &Server, name: &str) -> (FrameWriter, EventReader) {
+        let dialled = Dialler::new(Keepalive::default())
+            .dial(&server.addresses()[0], Duration::from_secs(60))
+            .unwrap();
+        let (mut writer, mut reader) = dialled.chat().unwrap();
+        let join = Join {
+            name: name.to_owned(),
+            ..Join::default()
+        };
+        send(&mut writer, Request::Join(Box::new(join)));
+        reader.recv().unwrap();
+        (writer, reader)
+    }
+
+    fn send(writer: &mut FrameWriter, request: Request) {
+        writer
+            .send(ClientFrame {
+                id: 0,
+                name: "".into(),
+                requests: vec![request],
+            })
+            .unwrap();
+    }
+
+    fn text(reader: &mut EventReader) -> String {
+        reader.recv().unwrap().unwrap().remove(0).event.text
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_session_with_internal_and_nothing_else() {
+        let server = Server::start(Settings {
+            listen: vec!["127.0.0.1:0".to_owned()],
+            poll_threads: 1, // the one poll thread that all depend on
+            ..Settings::default()
+        })
+        .unwrap();
+        let (mut alex, mut at_alex) = join(&server, "Alex");
+        let (mut faulty, mut at_faulty) = join(&server, "Faulty");
+        assert!(text(&mut at_alex).contains("Faulty joined"));
+        let say = |text: &str| Request::Say {
+            text: text.to_owned(),
+            to: String::new(),
+            sent: 1,
+        };
+        send(&mut faulty, say(PANIC));
+        let end = loop {
+            match at_faulty.recv() {
+                Ok(events) => assert!(events.is_some(), "a fault is not a good end"),
+                Err(end) => break end,
+            }
+        };
+        let internal = CallError::Status {
+            code: Code::INTERNAL,
+            message: "internal error".to_owned(),
+        };
+        assert_eq!(end, internal);
+        assert!(text(&mut at_alex).starts_with("Participant Faulty left"));
+        send(&mut alex, say("all is well"));
+        assert_eq!(text(&mut at_alex), "all is well");
+        server.stop(Duration::from_secs(5));
     }
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod conversation;
 mod endings;
+mod house;
 mod identity;
 mod order;
 mod participant;
