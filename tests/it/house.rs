@@ -67,7 +67,9 @@ fn sources() -> Vec<(PathBuf, String, String)> {
     };
     files("src", "rs")
         .into_iter()
-        .filter(|path| !path.ends_with("tests.rs") && !path.components().any(|c| c.as_os_str() == "tests"))
+        .filter(|path| {
+            !path.ends_with("tests.rs") && !path.components().any(|c| c.as_os_str() == "tests")
+        })
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let code = text
