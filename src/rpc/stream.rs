@@ -19,7 +19,7 @@ use crate::wire::{Ending, Request};
 
 /// Frames that wait for the session thread. When they are this many, the read
 /// pump stops reading, and HTTP/2's flow control slows that one client.
-const INBOX_FRAMES: usize = 16;
+const INBOX_FRAMES: usize = 64;
 
 /// A stream: an inbox that its pump fills and an outbox that its pump empties.
 /// Dropping it ends the call, however far the client has read.
@@ -94,6 +94,13 @@ impl Connection {
         };
         self.reader.space.wake();
         Some(inbound)
+    }
+
+    /// The next frame, if it is there.
+    pub fn try_recv(&self) -> Option<Inbound> {
+        let inbound = self.inbox.try_recv().ok();
+        self.reader.space.wake();
+        inbound
     }
 
     /// A handle on the way out.

@@ -160,7 +160,7 @@ impl Seats {
         // From the end, since letting one go moves the last into its place.
         for at in (0..self.seats.len()).rev() {
             let seat = &self.seats[at];
-            let sent = if seat.batches || self.waiting.len() == 1 {
+            let sent = if seat.batches {
                 seat.outbox
                     .send(batch.get_or_insert_with(|| Frame::batch(&self.waiting)))
             } else {

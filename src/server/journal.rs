@@ -1,14 +1,16 @@
 //! The journal thread: takes what the sessions stamped, in order, keeps a
 //! group of it, and only then lets anybody see it.
 //!
-//! There is no timer: a group is whatever waits when the thread looks, so an
-//! idle server keeps one step at a time and a busy one hundreds.
+//! A group is whatever waits when the thread looks, so an idle server keeps one
+//! step at a time, at once, and a busy one hundreds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::fanout::Fanout;
+use super::pace::Pace;
 use super::report;
 use crate::chat::{Audience, Event, Joined, Member, MemberKey, Parted, Room, StoredMember};
 use crate::history::{Journal, Record, Roster};
@@ -19,6 +21,9 @@ use crate::wire::Ending;
 /// Steps in one group at most. It bounds the size of a batch: a step is at most
 /// some 900 bytes on the wire, and gRPC clients read 4 MB by default.
 const MAX_GROUP: usize = 1024;
+
+/// How long the thread rests between groups when steps come without a pause.
+const REST: Duration = Duration::from_micros(200);
 
 /// What the journal thread is told.
 pub(super) enum Message {
@@ -197,7 +202,9 @@ pub(super) fn run(
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut records = Vec::with_capacity(MAX_GROUP);
     let mut poisoned = false;
+    let mut pace = Pace::new(REST);
     while let Ok(first) = queue.recv() {
+        pace.gather();
         let mut last = None;
         for message in std::iter::once(first).chain(queue.try_iter()) {
             match message {
@@ -254,6 +261,7 @@ pub(super) fn run(
             fanout.deliver(&records, group.drain(..));
         }
         records.clear();
+        pace.done();
         match last {
             Some(Message::Close(ending)) => fanout.end_all(&ending, false),
             Some(Message::Quit) => return,

@@ -13,6 +13,7 @@
 mod departures;
 mod fanout;
 mod journal;
+mod pace;
 mod past;
 mod queries;
 mod report;

@@ -11,16 +11,21 @@ use sha2::{Digest, Sha256};
 
 use super::departures::Departure;
 use super::journal::{Change, Message, Seat, Step};
+use super::pace::Pace;
 use super::past::Walk;
 use super::rooms::SharedRoom;
 use super::{House, report, wall_ms};
-use crate::chat::{Ask, Loss, MemberKey, Name, RoomId, Said, Secret, SessionNo};
+use crate::chat::{Ask, Loss, MemberKey, Name, Room, RoomId, Said, Secret, SessionNo};
 use crate::rpc::{Connection, Inbound, Listener, StreamEnd};
 use crate::wire::{Ending, Join, Request};
 
 /// A session needs little: its deepest calls are SQLite's. Thousands of them
 /// must fit.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// How long a session rests whose client sends without a pause. Its inbox holds
+/// what comes meanwhile.
+const REST: Duration = Duration::from_micros(100);
 
 /// How long a client may take to read the end of its stream.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
@@ -113,20 +118,48 @@ impl Session<'_> {
         if let Err(end) = self.join(*join) {
             return end;
         }
+        let mut pace = Pace::new(REST);
         let mut waiting: Vec<Request> = requests.collect();
         loop {
-            for request in waiting {
-                match request {
-                    Request::Say { text, to, sent } => self.say(&text, &to, sent),
-                    Request::Leave { sent } => return End::Left { sent },
-                    Request::Join(_) => return End::Fault(Ending::SecondJoin),
-                }
+            if let Some(end) = self.take(waiting) {
+                return end;
             }
+            pace.done();
             waiting = match self.connection.recv() {
                 Inbound::Requests(requests) => requests,
                 Inbound::Ended(end) => return self.ended(end),
             };
+            pace.gather();
+            loop {
+                match self.connection.try_recv() {
+                    Some(Inbound::Requests(requests)) => waiting.extend(requests),
+                    Some(Inbound::Ended(end)) => {
+                        return self.take(waiting).unwrap_or_else(|| self.ended(end));
+                    }
+                    None => break,
+                }
+            }
         }
+    }
+
+    /// Takes what the client sent, in one go: under one lock of its room.
+    fn take(&self, requests: Vec<Request>) -> Option<End> {
+        let chair = self.seat.as_ref()?;
+        if requests.is_empty() {
+            return None;
+        }
+        let wall_ms = wall_ms();
+        let mut room = chair.room.lock();
+        for request in requests {
+            match request {
+                Request::Say { text, to, sent } => {
+                    self.say(&mut room, chair, &text, &to, sent, wall_ms)
+                }
+                Request::Leave { sent } => return Some(End::Left { sent }),
+                Request::Join(_) => return Some(End::Fault(Ending::SecondJoin)),
+            }
+        }
+        None
     }
 
     /// What the end of the stream means.
@@ -216,24 +249,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn say(&self, text: &str, to: &str, sent: i64) {
+    fn say(&self, room: &mut Room, chair: &Chair, text: &str, to: &str, sent: i64, wall_ms: i64) {
         #[cfg(test)]
         assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
-        let Some(chair) = &self.seat else { return };
-        let wall_ms = wall_ms();
-        let mut room = chair.room.lock();
         let (event, audience) = match room.say(chair.key, self.no, text, to, sent, wall_ms) {
             Said::Stamped(event, audience) | Said::Refused(event, audience) => (event, audience),
             Said::Repeated => return,
         };
-        self.hand_over(Step::said(
-            &room,
+        let step = Step::said(
+            room,
             event,
             audience,
             chair.key,
             chair.name.to_shared(),
             chair.id,
-        ));
+        );
+        self.hand_over(step);
     }
 
     /// Hands a step to the journal. To be called under the lock of the step's

@@ -92,25 +92,27 @@ pub struct Encoded(Vec<u8>);
 pub struct Frame {
     slice: GrpcSlice,
     events: u32,
+    is_batch: bool,
 }
 
 impl Frame {
-    /// A frame that holds one event.
+    /// A frame that is this event.
     pub fn single(event: &Encoded) -> Self {
         Self {
             slice: GrpcSlice::from(event.0.as_slice()),
             events: 1,
+            is_batch: false,
         }
     }
 
     /// A frame that holds these events, in order, for a client that accepts
     /// batches.
     pub fn batch(events: &[Encoded]) -> Self {
-        if let [event] = events {
-            return Self::single(event);
-        }
         const BATCH: u64 = 15 << 3 | 2;
-        let size = events.iter().map(|e| e.0.len() + 6).sum();
+        let size = events
+            .iter()
+            .map(|e| 1 + varint_len(e.0.len() as u64) + e.0.len())
+            .sum();
         let mut bytes = Vec::with_capacity(size);
         for event in events {
             put_varint(&mut bytes, BATCH);
@@ -118,14 +120,51 @@ impl Frame {
             bytes.extend_from_slice(&event.0);
         }
         Self {
-            slice: GrpcSlice::from(bytes.as_slice()),
+            slice: GrpcSlice::from(bytes),
             events: events.len() as u32,
+            is_batch: true,
+        }
+    }
+
+    /// Joins batches into one. A batch is a repeated field and nothing else, so
+    /// two of them one after the other are one.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn join(mut batches: Vec<Frame>) -> Self {
+        if batches.len() == 1 {
+            return batches.remove(0);
+        }
+        let mut bytes = Vec::with_capacity(batches.iter().map(Frame::len).sum());
+        batches
+            .iter()
+            .for_each(|frame| bytes.extend_from_slice(frame.slice.as_slice()));
+        let events = batches.iter().map(|frame| frame.events).sum();
+        Self {
+            slice: GrpcSlice::from(bytes),
+            events,
+            is_batch: true,
         }
     }
 
     /// How many events it holds.
     pub fn events(&self) -> usize {
         self.events as usize
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.slice.len()
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.slice.is_empty()
+    }
+
+    /// Whether it can be joined with others.
+    pub fn is_batch(&self) -> bool {
+        self.is_batch
     }
 }
 
@@ -171,6 +210,10 @@ fn put_text(out: &mut Vec<u8>, field: u64, text: &str) {
         put_varint(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     }
+}
+
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -388,6 +431,32 @@ mod tests {
         assert_eq!(frame.events(), 50);
         let texts: Vec<_> = decoded(&frame).into_iter().map(|r| r.event).collect();
         assert_eq!(texts, events);
+        let halves = encoded.chunks(20).map(Frame::batch).collect();
+        let joined = Frame::join(halves);
+        assert_eq!((joined.events(), joined.len()), (50, frame.len()));
+        assert_eq!(decoded(&joined), decoded(&frame));
+        assert_eq!(
+            decoded(&Frame::batch(&encoded[..1])),
+            decoded(&Frame::single(&encoded[0]))
+        );
+    }
+
+    #[test]
+    fn the_length_of_a_varint_is_known_beforehand() {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            16_383,
+            16_384,
+            u64::from(u32::MAX),
+            u64::MAX,
+        ] {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(out.len(), varint_len(value), "{value}");
+        }
     }
 
     #[test]
