@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
 
-use super::journal::{Change, Message, Step};
+use super::journal::Message;
 use super::rooms::SharedRoom;
+use super::step::{Change, Step};
 use super::{House, wall_ms};
 use crate::chat::{MemberKey, Room, SessionNo};
 
@@ -29,12 +30,12 @@ impl Departure {
         }
     }
 
-    /// Lets it leave, unless it is back.
+    /// Lets it leave, unless it is back. Whoever calls this settles the journal
+    /// when `room` is free again.
     pub(super) fn announce(&self, room: &mut Room, why: &'static str, house: &House) {
         if let Some(parted) = room.expire(self.key, self.session, wall_ms()) {
             let step = Step::parted(room, parted, why, Change::None);
-            // A journal that is gone has told everybody that the server stops.
-            let _ = house.journal.send(Message::Step(Box::new(step)));
+            house.journal.hand_over(Message::Step(Box::new(step)));
         }
     }
 }
@@ -60,6 +61,7 @@ pub(super) fn run(house: &House, queue: Receiver<Departure>, quit: &Receiver<()>
             recv(due) -> _ => {
                 if let Some(departure) = next.take() {
                     departure.announce(&mut departure.room.lock(), "expired", house);
+                    house.journal.settle();
                 }
             }
         }

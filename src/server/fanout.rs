@@ -1,14 +1,14 @@
 //! Fan-out: hands a kept group to the outboxes of those who may see it.
 //!
-//! It belongs to the journal thread, so it takes no lock, and all that a
+//! It belongs to whoever keeps the group, so it takes no lock, and all that a
 //! member gets has passed one queue in one order. An event is encoded once,
 //! however many members it goes to; a run of events that all see becomes one
 //! frame for those who accept batches.
 
 use std::collections::HashMap;
 
-use super::journal::{Change, Rest, Seat};
 use super::report;
+use super::step::{Change, Seat, Sequel};
 use crate::chat::{Audience, Event, MemberKey, RoomId};
 use crate::history::Record;
 use crate::rpc::Overflow;
@@ -31,11 +31,11 @@ struct Seats {
 
 impl Fanout {
     /// Hands out a group.
-    pub(super) fn deliver(&mut self, records: &[Record], group: impl Iterator<Item = Rest>) {
+    pub(super) fn deliver(&mut self, records: &[Record], group: impl Iterator<Item = Sequel>) {
         let mut touched = Vec::new();
-        for (record, rest) in records.iter().zip(group) {
+        for (record, sequel) in records.iter().zip(group) {
             let room = self.rooms.entry(record.room.no).or_default();
-            match rest.change {
+            match sequel.change {
                 Change::None => {}
                 // Those who were there before get what was said before; the
                 // newcomer does not.
@@ -51,7 +51,7 @@ impl Fanout {
             if let Some((event, audience)) = &record.event {
                 room.take(&record.room, event, *audience);
             }
-            if let Some((event, key)) = &rest.receipt {
+            if let Some((event, key)) = &sequel.receipt {
                 room.take(&record.room, event, Audience::One(*key));
             }
             if touched.last() != Some(&record.room.no) {

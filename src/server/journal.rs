@@ -1,231 +1,169 @@
-//! The journal thread: takes what the sessions stamped, in order, keeps a
-//! group of it, and only then lets anybody see it.
+//! The journal: keeps what the sessions stamped, in order and in groups, and
+//! only then lets anybody see it.
 //!
-//! A group is whatever waits when the thread looks, so an idle server keeps one
-//! step at a time, at once, and a busy one hundreds.
+//! A session hands its steps over under its room's lock and then settles: if
+//! nobody keeps a group at that moment, it keeps one itself, which spares a
+//! lonely line the way through another thread. Whatever has come meanwhile is
+//! the journal thread's work. So an idle server keeps one step at a time, at
+//! once, and a busy one hundreds.
 
-use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::fanout::Fanout;
-use super::pace::Pace;
+use super::lull::Lull;
 use super::report;
-use crate::chat::{Audience, Event, Joined, Member, MemberKey, Parted, Room, StoredMember};
-use crate::history::{Journal, Record, Roster};
-use crate::rpc::Outbox;
+use super::step::{Sequel, Step};
+use crate::history::{self, Record};
 use crate::trace::LogSink;
 use crate::wire::Ending;
+
+/// Steps that may wait. When they are this many, sessions wait: the disk sets
+/// the pace.
+const QUEUE: usize = 4096;
 
 /// Steps in one group at most. It bounds the size of a batch: a step is at most
 /// some 900 bytes on the wire, and gRPC clients read 4 MB by default.
 const MAX_GROUP: usize = 1024;
 
-/// How long the thread rests between groups when steps come without a pause.
-const REST: Duration = Duration::from_micros(200);
+/// The journal thread's lull between groups when steps come without a pause.
+const LULL: Duration = Duration::from_micros(200);
 
-/// What the journal thread is told.
+/// What is handed over.
 pub(super) enum Message {
     /// Something happened in a room.
     Step(Box<Step>),
     /// Nobody gets anything from now on: all outboxes end, for this reason,
     /// after what is in them.
     Close(Ending),
-    /// The last message.
+    /// The last message: the journal thread ends.
     Quit,
 }
 
-/// One step of a room, on its way to the history and to the outboxes.
-pub(super) struct Step {
-    /// What is kept.
-    pub record: Record,
-    /// What the participant alone is told and nobody keeps.
-    pub receipt: Option<(Event, MemberKey)>,
-    /// How the room's outboxes change, before the event is handed out.
-    pub change: Change,
-    /// Whom it is about.
-    pub who: Arc<str>,
-    /// Its id.
-    pub id: i32,
-    /// For a departure: how it came to it.
-    pub why: &'static str,
-}
-
-/// A change to a room's outboxes.
-pub(super) enum Change {
-    None,
-    /// From here on this participant gets everything through this outbox; one
-    /// that it had before ends as replaced.
-    Attach(Seat),
-    /// This participant gets no more; its outbox ends so.
-    Detach(MemberKey, Ending),
-}
-
-/// A participant's place in the fan-out.
-pub(super) struct Seat {
-    pub key: MemberKey,
-    pub name: Arc<str>,
-    pub outbox: Outbox,
-    pub batches: bool,
-    /// Told when everything before this seat's first event is kept.
-    pub ready: Option<Sender<()>>,
-}
-
-impl Step {
-    /// A participant joined or resumed.
-    pub fn joined(room: &Room, joined: Joined, seat: Seat, member: Option<&Member>) -> Self {
-        let Joined {
-            key,
-            id,
-            event,
-            audience,
-            resumed,
-            ..
-        } = joined;
-        let who = event.sender.clone();
-        let (kept, receipt) = match resumed {
-            true => (None, Some((event, key))),
-            false => (Some((event, audience)), None),
-        };
-        let entered = member.filter(|_| !resumed).map(|m| StoredMember {
-            key: m.key,
-            id: m.id,
-            name: m.name.clone(),
-            secret: m.secret,
-            joined: m.joined,
-            last_sent: m.last_sent,
-            present: true,
-        });
-        Self {
-            record: Record {
-                room: room.id().clone(),
-                clock: room.clock(),
-                event: kept,
-                author: None,
-                roster: entered.map_or(Roster::Same, Roster::Entered),
-            },
-            receipt,
-            change: Change::Attach(seat),
-            who,
-            id,
-            why: "",
-        }
-    }
-
-    /// A participant said something, or was refused it.
-    pub fn said(
-        room: &Room,
-        event: Event,
-        audience: Audience,
-        author: MemberKey,
-        who: Arc<str>,
-        id: i32,
-    ) -> Self {
-        let record = Record {
-            room: room.id().clone(),
-            clock: room.clock(),
-            event: Some((event, audience)),
-            author: Some(author),
-            roster: Roster::Same,
-        };
-        Self {
-            record,
-            receipt: None,
-            change: Change::None,
-            who,
-            id,
-            why: "",
-        }
-    }
-
-    /// A participant left.
-    pub fn parted(room: &Room, parted: Parted, why: &'static str, change: Change) -> Self {
-        let Parted {
-            key,
-            event,
-            remembered,
-            forgotten,
-        } = parted;
-        let (who, id) = (event.sender.clone(), event.sender_id);
-        let record = Record {
-            room: room.id().clone(),
-            clock: room.clock(),
-            event: Some((event, Audience::Room)),
-            author: None,
-            roster: Roster::Parted {
-                key,
-                remembered,
-                forgotten,
-            },
-        };
-        Self {
-            record,
-            receipt: None,
-            change,
-            who,
-            id,
-            why,
-        }
-    }
-
-    /// A participant's outbox goes, and nothing else happens.
-    pub fn detached(room: &Room, key: MemberKey, ending: Ending) -> Self {
-        let record = Record {
-            room: room.id().clone(),
-            clock: room.clock(),
-            event: None,
-            author: None,
-            roster: Roster::Same,
-        };
-        Self {
-            record,
-            receipt: None,
-            change: Change::Detach(key, ending),
-            who: "".into(),
-            id: 0,
-            why: "",
-        }
-    }
-}
-
-/// Takes steps until it is told to quit. If the history fails, nothing of that
-/// group or after it is sent to anybody: all members are told, and so is
-/// `failure`.
-pub(super) fn run(
+/// The journal, as all threads share it.
+pub(super) struct Journal {
+    send: Sender<Message>,
     queue: Receiver<Message>,
-    mut history: Box<dyn Journal>,
-    log: &LogSink,
-    failure: &Sender<()>,
-) {
-    let mut fanout = Fanout::default();
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    let mut records = Vec::with_capacity(MAX_GROUP);
-    let mut poisoned = false;
-    let mut pace = Pace::new(REST);
-    while let Ok(first) = queue.recv() {
-        pace.gather();
+    /// Held by whoever keeps a group. It comes after a room's lock for nobody:
+    /// sessions take it when they have let go of theirs.
+    keeper: Mutex<Keeper>,
+    /// Rings for the journal thread; one ring waits at most.
+    ring: Sender<()>,
+    bell: Receiver<()>,
+}
+
+impl Journal {
+    /// A journal over this history. `failure` is told if it fails.
+    pub(super) fn new(
+        history: Box<dyn history::Journal>,
+        log: LogSink,
+        failure: Sender<()>,
+    ) -> Self {
+        let (send, queue) = bounded(QUEUE);
+        let (ring, bell) = bounded(1);
+        let keeper = Keeper {
+            history: Some(history),
+            fanout: Fanout::default(),
+            log,
+            failure,
+            records: Vec::with_capacity(MAX_GROUP),
+            sequels: Vec::with_capacity(MAX_GROUP),
+            quits: false,
+        };
+        Self {
+            send,
+            queue,
+            keeper: Mutex::new(keeper),
+            ring,
+            bell,
+        }
+    }
+
+    /// Takes a message. A step must be handed over under the lock of its room,
+    /// which stamped it: the order of the stamps is then the order of the
+    /// queue. Waits if too much waits already; the journal waits for no room.
+    pub(super) fn hand_over(&self, message: Message) {
+        if let Err(TrySendError::Full(message)) = self.send.try_send(message) {
+            self.ring();
+            let _ = self.send.send(message); // cannot fail: the receiver is here too
+        }
+    }
+
+    /// To be called after a hand-over, when the room's lock is free again: keeps
+    /// a group on this thread, unless another keeps one at the moment, and
+    /// leaves the rest to the journal thread.
+    pub(super) fn settle(&self) {
+        let mut keeper = match self.keeper.try_lock() {
+            Ok(keeper) => keeper,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Whoever has it looks at the queue once more when it lets go.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        keeper.keep_group(&self.queue);
+        self.let_go(keeper);
+    }
+
+    fn let_go(&self, keeper: MutexGuard<'_, Keeper>) {
+        drop(keeper);
+        if !self.queue.is_empty() {
+            self.ring();
+        }
+    }
+
+    /// Wakes the journal thread.
+    pub(super) fn ring(&self) {
+        let _ = self.ring.try_send(()); // a ring that waits is as good
+    }
+
+    /// The journal thread: keeps groups until it is told to quit.
+    pub(super) fn run(&self) {
+        let mut lull = Lull::new(LULL);
+        while self.bell.recv().is_ok() {
+            let mut keeper = self
+                .keeper
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            // While it has work it does not let go, so that groups gather.
+            lull.gather();
+            while keeper.keep_group(&self.queue) {
+                lull.done();
+                lull.gather();
+            }
+            if keeper.quits {
+                return;
+            }
+            self.let_go(keeper);
+        }
+    }
+}
+
+/// Keeps groups. If the history fails, nothing of that group or after it is
+/// sent to anybody: all members are told, and so is `failure`.
+struct Keeper {
+    /// `None` once nothing is kept any more: it failed, or the server stops.
+    history: Option<Box<dyn history::Journal>>,
+    fanout: Fanout,
+    log: LogSink,
+    failure: Sender<()>,
+    /// The group, in two halves with the same indices.
+    records: Vec<Record>,
+    sequels: Vec<Sequel>,
+    quits: bool,
+}
+
+impl Keeper {
+    /// Keeps what waits in `queue`, logs it and hands it out. Returns whether
+    /// there was anything.
+    fn keep_group(&mut self, queue: &Receiver<Message>) -> bool {
         let mut last = None;
-        for message in std::iter::once(first).chain(queue.try_iter()) {
+        for message in queue.try_iter() {
             match message {
                 Message::Step(step) => {
-                    let Step {
-                        record,
-                        receipt,
-                        change,
-                        who,
-                        id,
-                        why,
-                    } = *step;
-                    records.push(record);
-                    group.push(Rest {
-                        receipt,
-                        change,
-                        who,
-                        id,
-                        why,
-                    });
-                    if group.len() == MAX_GROUP {
+                    self.records.push(step.record);
+                    self.sequels.push(step.sequel);
+                    if self.records.len() == MAX_GROUP {
                         break;
                     }
                 }
@@ -235,46 +173,45 @@ pub(super) fn run(
                 }
             }
         }
-        if !poisoned
-            && !records.is_empty()
-            && let Err(error) = history.append(&records)
-        {
-            log::error!(
-                "the history failed, nothing more is kept or sent: {:#}",
-                anyhow::Error::from(error)
-            );
-            poisoned = true;
-            fanout.end_all(&Ending::StoreFailed, true);
-            let _ = failure.try_send(());
+        let any = !self.records.is_empty() || last.is_some();
+        if !self.records.is_empty() {
+            self.keep();
         }
-        if poisoned {
-            group.drain(..).for_each(|rest| fanout.refuse(rest.change));
-        } else if !group.is_empty() {
-            // The lines go out before anybody sees what they tell, so that a
-            // log never lacks an event that somebody saw.
-            let held = log.hold();
-            records
-                .iter()
-                .zip(&group)
-                .for_each(|(record, rest)| report::step(record, rest));
-            drop(held);
-            fanout.deliver(&records, group.drain(..));
-        }
-        records.clear();
-        pace.done();
         match last {
-            Some(Message::Close(ending)) => fanout.end_all(&ending, false),
-            Some(Message::Quit) => return,
+            Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),
+            Some(Message::Quit) => {
+                self.history = None; // which closes it
+                self.quits = true;
+            }
             _ => {}
         }
+        any
     }
-}
 
-/// What remains of a step beside its record.
-pub(super) struct Rest {
-    pub receipt: Option<(Event, MemberKey)>,
-    pub change: Change,
-    pub who: Arc<str>,
-    pub id: i32,
-    pub why: &'static str,
+    fn keep(&mut self) {
+        if let Some(history) = &mut self.history
+            && let Err(error) = history.append(&self.records)
+        {
+            let error = anyhow::Error::from(error);
+            log::error!("the history failed, nothing more is kept or sent: {error:#}");
+            self.history = None;
+            self.fanout.end_all(&Ending::StoreFailed, true);
+            let _ = self.failure.try_send(());
+        }
+        if self.history.is_some() {
+            // The lines go out before anybody sees what they tell, so that a
+            // log never lacks an event that somebody saw.
+            let held = self.log.hold();
+            for (record, sequel) in self.records.iter().zip(&self.sequels) {
+                report::step(record, sequel);
+            }
+            drop(held);
+            self.fanout.deliver(&self.records, self.sequels.drain(..));
+        } else {
+            for sequel in self.sequels.drain(..) {
+                self.fanout.refuse(sequel.change);
+            }
+        }
+        self.records.clear();
+    }
 }

@@ -1,7 +1,7 @@
 //! The way of a line of text through the server.
 //!
 //! ```text
-//! read pump → inbox → session thread → room (clock, roster) → journal thread → outboxes → write pumps
+//! read pump → inbox → session thread → room (clock, roster) → journal → outboxes → write pumps
 //! ```
 //!
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
@@ -13,13 +13,14 @@
 mod departures;
 mod fanout;
 mod journal;
-mod pace;
+mod lull;
 mod past;
 mod queries;
 mod report;
 mod rooms;
 mod session;
 mod sessions;
+mod step;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,13 +36,9 @@ use crate::trace::LogSink;
 use crate::wire::Ending;
 
 use departures::Departure;
-use journal::Message;
+use journal::{Journal, Message};
 use rooms::Rooms;
 use sessions::Sessions;
-
-/// Steps that may wait for the journal thread. When they are this many,
-/// sessions wait: the disk sets the pace.
-const JOURNAL_QUEUE: usize = 4096;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -102,7 +99,7 @@ pub enum StartError {
 /// What all parts of a running server share.
 struct House {
     rooms: Rooms,
-    journal: Sender<Message>,
+    journal: Journal,
     past: Arc<dyn Past>,
     departures: Sender<Departure>,
     sessions: Sessions,
@@ -138,7 +135,6 @@ impl Server {
     /// Why not.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let opened = settings.store.open()?;
-        let (journal, queue) = bounded(JOURNAL_QUEUE);
         let (failure, failed) = bounded(1);
         let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
@@ -146,7 +142,7 @@ impl Server {
         let next_member = stored.map(|m| m.key.0).max().unwrap_or(0) + 1;
         let house = Arc::new(House {
             rooms: Rooms::restore(opened.rooms, settings.max_rooms),
-            journal,
+            journal: Journal::new(opened.journal, settings.log, failure),
             past: opened.past,
             departures,
             sessions: Sessions::new(settings.max_sessions),
@@ -154,10 +150,8 @@ impl Server {
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
         });
-        let log = settings.log;
-        let journal = thread("journal", move || {
-            journal::run(queue, opened.journal, &log, &failure)
-        })?;
+        let keeping = house.clone();
+        let journal = thread("journal", move || keeping.journal.run())?;
         let waiting = house.clone();
         let grace = settings.grace;
         let departures = thread("departures", move || {
@@ -206,12 +200,16 @@ impl Server {
         let stopping = self.listening.begin_stop();
         // Through the journal, so that each member first gets what was said
         // before; then the streams that have not joined.
-        let _ = self.house.journal.send(Message::Close(Ending::Stopping));
+        self.house
+            .journal
+            .hand_over(Message::Close(Ending::Stopping));
+        self.house.journal.ring();
         self.house.sessions.kick_all();
         let all = self.house.sessions.wait_until_none(left().mul_f64(0.6));
         self.listening.end(stopping, left().mul_f64(0.8));
         drop(self.quit_departures);
-        let _ = self.house.journal.send(Message::Quit);
+        self.house.journal.hand_over(Message::Quit);
+        self.house.journal.ring();
         for thread in [self.departures, self.journal] {
             if thread.join().is_err() {
                 log::error!("a thread of the server panicked");

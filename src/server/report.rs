@@ -7,7 +7,7 @@ use crate::chat::{Event, Kind, RoomId};
 use crate::history::Record;
 use crate::trace::line::{Fields, What, escaped};
 
-use super::journal::Rest;
+use super::step::Sequel;
 
 /// The target of the server's lines.
 pub(super) const TARGET: &str = "chitchat::server";
@@ -30,7 +30,7 @@ pub(super) fn room(room: &RoomId, clock: i64) {
 }
 
 /// A kept step.
-pub(super) fn step(record: &Record, rest: &Rest) {
+pub(super) fn step(record: &Record, sequel: &Sequel) {
     if !log::log_enabled!(target: TARGET, log::Level::Info) {
         return;
     }
@@ -38,10 +38,10 @@ pub(super) fn step(record: &Record, rest: &Rest) {
         .event
         .as_ref()
         .map(|(event, _)| event)
-        .or(rest.receipt.as_ref().map(|(event, _)| event));
+        .or(sequel.receipt.as_ref().map(|(event, _)| event));
     let Some(event) = event else { return };
     let what = match event.kind {
-        Kind::Join if rest.receipt.is_some() => What::Resume,
+        Kind::Join if sequel.receipt.is_some() => What::Resume,
         Kind::Join => What::Join,
         Kind::Message => What::Message,
         Kind::Leave => What::Leave,
@@ -53,18 +53,18 @@ pub(super) fn step(record: &Record, rest: &Rest) {
     }
     line = line
         .text("room", record.room.name.as_str())
-        .text("who", &rest.who)
-        .number("id", rest.id)
+        .text("who", &sequel.who)
+        .number("id", sequel.id)
         .number("sent", event.sent);
     if let Some(to) = &event.to {
         line = line.text("to", to);
     }
     if what == What::Leave {
-        line = line.text("why", rest.why);
+        line = line.text("why", sequel.why);
     }
     let (who, id, time, text) = (
-        escaped(&rest.who),
-        rest.id,
+        escaped(&sequel.who),
+        sequel.id,
         event.time,
         escaped(&event.text),
     );

@@ -102,6 +102,8 @@ impl Rooms {
                     departure.announce(&mut room, "restart", house);
                 }
             }
+            drop(room);
+            house.journal.settle();
         }
     }
 }

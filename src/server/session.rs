@@ -10,10 +10,11 @@ use crossbeam_channel::bounded;
 use sha2::{Digest, Sha256};
 
 use super::departures::Departure;
-use super::journal::{Change, Message, Seat, Step};
-use super::pace::Pace;
+use super::journal::Message;
+use super::lull::Lull;
 use super::past::Walk;
 use super::rooms::SharedRoom;
+use super::step::{Change, Seat, Step};
 use super::{House, report, wall_ms};
 use crate::chat::{Ask, Loss, MemberKey, Name, Room, RoomId, Said, Secret, SessionNo};
 use crate::rpc::{Connection, Inbound, Listener, StreamEnd};
@@ -23,9 +24,9 @@ use crate::wire::{Ending, Join, Request};
 /// must fit.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How long a session rests whose client sends without a pause. Its inbox holds
+/// The lull of a session whose client sends without a pause. Its inbox holds
 /// what comes meanwhile.
-const REST: Duration = Duration::from_micros(100);
+const LULL: Duration = Duration::from_micros(100);
 
 /// How long a client may take to read the end of its stream.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
@@ -118,18 +119,18 @@ impl Session<'_> {
         if let Err(end) = self.join(*join) {
             return end;
         }
-        let mut pace = Pace::new(REST);
+        let mut lull = Lull::new(LULL);
         let mut waiting: Vec<Request> = requests.collect();
         loop {
             if let Some(end) = self.take(waiting) {
                 return end;
             }
-            pace.done();
+            lull.done();
             waiting = match self.connection.recv() {
                 Inbound::Requests(requests) => requests,
                 Inbound::Ended(end) => return self.ended(end),
             };
-            pace.gather();
+            lull.gather();
             loop {
                 match self.connection.try_recv() {
                     Some(Inbound::Requests(requests)) => waiting.extend(requests),
@@ -159,6 +160,8 @@ impl Session<'_> {
                 Request::Join(_) => return Some(End::Fault(Ending::SecondJoin)),
             }
         }
+        drop(room);
+        self.house.journal.settle();
         None
     }
 
@@ -228,6 +231,7 @@ impl Session<'_> {
             self.hand_over(step);
             (key, id, seam)
         };
+        house.journal.settle();
         self.seat = Some(Chair {
             room: shared,
             room_id: room_id.clone(),
@@ -267,12 +271,12 @@ impl Session<'_> {
         self.hand_over(step);
     }
 
-    /// Hands a step to the journal. To be called under the lock of the step's
-    /// room, which must have stamped it: the order of the stamps is then the
-    /// order of the queue. May wait for the journal, which waits for no room.
+    /// Hands a step to the journal; see [`Journal::hand_over`] and
+    /// [`Journal::settle`](super::journal::Journal::settle), which must follow.
+    ///
+    /// [`Journal::hand_over`]: super::journal::Journal::hand_over
     fn hand_over(&self, step: Step) {
-        // A journal that is gone has told everybody that the server stops.
-        let _ = self.house.journal.send(Message::Step(Box::new(step)));
+        self.house.journal.hand_over(Message::Step(Box::new(step)));
     }
 
     /// Takes the participant out of its room, and says how the stream ends.
@@ -301,6 +305,7 @@ impl Session<'_> {
                 Loss::Away => {
                     self.hand_over(Step::detached(&room, chair.key, ending.clone()));
                     drop(room);
+                    self.house.journal.settle();
                     report::lost(
                         &chair.room_id,
                         chair.name.as_str(),
@@ -318,6 +323,7 @@ impl Session<'_> {
             self.hand_over(Step::parted(&room, parted, why, change));
         }
         drop(room);
+        self.house.journal.settle();
         if why == "cut" {
             report::cut(
                 &self.connection.peer,

@@ -169,6 +169,7 @@ fn a_group_comes_as_one_frame_to_those_who_asked_for_batches() {
             ..join("Many", 1)
         },
     );
+    many.until("its own announcement", |e| e.sender.as_ref() == "Many");
     let one = Peer::join(&server.address, "One", 2);
     many.until("One", |e| e.sender.as_ref() == "One");
     let texts: Vec<_> = (1..=200).map(|n| format!("message {n}")).collect();

@@ -324,7 +324,9 @@ mod tests {
 
     #[test]
     fn the_log_stays_small_while_reads_overlap() {
-        const MOST: u64 = 8 << 20;
+        // Never begun anew it would have 35 MB by the end. On a busy machine
+        // a read may now and then take so long that it grows by 4 MB more.
+        const MOST: u64 = 24 << 20;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.db");
         let mut journal = journal(&path);
@@ -340,14 +342,14 @@ mod tests {
                     }
                 });
             }
-            for first in (1..100_000).step_by(1000) {
+            for first in (1..200_000).step_by(1000) {
                 journal.append(&messages(first..first + 1000)).unwrap();
                 let size = log.metadata().unwrap().len();
                 assert!(size < MOST, "{size} bytes at L={first}");
             }
             drop(end);
         });
-        assert_eq!(count(journal.connection.as_ref().unwrap()), 100_000);
+        assert_eq!(count(journal.connection.as_ref().unwrap()), 200_000);
     }
 
     #[test]

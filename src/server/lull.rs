@@ -1,4 +1,4 @@
-//! A busy thread's pace: instead of waking for each thing that comes, it
+//! A busy thread's lull: instead of waking for each thing that comes, it
 //! sleeps for a moment and then takes all that has come.
 //!
 //! Waking a thread costs two system calls and a switch, several times what a
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 /// Work that comes sooner than this after the last is not of a human pace.
 const BUSY: Duration = Duration::from_micros(200);
 
-pub(super) struct Pace {
-    rest: Duration,
+pub(super) struct Lull {
+    length: Duration,
     last: Option<Instant>,
 }
 
-impl Pace {
-    /// A pace with rests of this length.
-    pub(super) fn new(rest: Duration) -> Self {
-        Self { rest, last: None }
+impl Lull {
+    /// Lulls of this length, where the work asks for them.
+    pub(super) fn new(length: Duration) -> Self {
+        Self { length, last: None }
     }
 
     /// To be called when work has come and before all that came is taken.
     pub(super) fn gather(&self) {
         if self.last.is_some_and(|last| last.elapsed() < BUSY) {
-            std::thread::sleep(self.rest);
+            std::thread::sleep(self.length);
         }
     }
 

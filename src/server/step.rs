@@ -1,0 +1,177 @@
+//! A step of a room on its way from the session that stamped it to the history
+//! and to the outboxes.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use crate::chat::{Audience, Event, Joined, Member, MemberKey, Parted, Room, StoredMember};
+use crate::history::{Record, Roster};
+use crate::rpc::Outbox;
+use crate::wire::Ending;
+
+/// One step of a room: what is kept of it, and what comes of it then.
+pub(super) struct Step {
+    pub record: Record,
+    pub sequel: Sequel,
+}
+
+/// What comes of a step once it is kept.
+pub(super) struct Sequel {
+    /// What the participant alone is told and nobody keeps.
+    pub receipt: Option<(Event, MemberKey)>,
+    /// How the room's outboxes change, before the event is handed out.
+    pub change: Change,
+    /// Whom it is about.
+    pub who: Arc<str>,
+    /// Its id.
+    pub id: i32,
+    /// For a departure: how it came to it.
+    pub why: &'static str,
+}
+
+/// A change to a room's outboxes.
+pub(super) enum Change {
+    None,
+    /// From here on this participant gets everything through this outbox; one
+    /// that it had before ends as replaced.
+    Attach(Seat),
+    /// This participant gets no more; its outbox ends so.
+    Detach(MemberKey, Ending),
+}
+
+/// A participant's place in the fan-out.
+pub(super) struct Seat {
+    pub key: MemberKey,
+    pub name: Arc<str>,
+    pub outbox: Outbox,
+    pub batches: bool,
+    /// Told when everything before this seat's first event is kept.
+    pub ready: Option<Sender<()>>,
+}
+
+impl Step {
+    /// A participant joined or resumed.
+    pub fn joined(room: &Room, joined: Joined, seat: Seat, member: Option<&Member>) -> Self {
+        let Joined {
+            key,
+            id,
+            event,
+            audience,
+            resumed,
+            ..
+        } = joined;
+        let who = event.sender.clone();
+        let (kept, receipt) = match resumed {
+            true => (None, Some((event, key))),
+            false => (Some((event, audience)), None),
+        };
+        let entered = member.filter(|_| !resumed).map(|m| StoredMember {
+            key: m.key,
+            id: m.id,
+            name: m.name.clone(),
+            secret: m.secret,
+            joined: m.joined,
+            last_sent: m.last_sent,
+            present: true,
+        });
+        Self {
+            record: Record {
+                room: room.id().clone(),
+                clock: room.clock(),
+                event: kept,
+                author: None,
+                roster: entered.map_or(Roster::Same, Roster::Entered),
+            },
+            sequel: Sequel {
+                receipt,
+                change: Change::Attach(seat),
+                who,
+                id,
+                why: "",
+            },
+        }
+    }
+
+    /// A participant said something, or was refused it.
+    pub fn said(
+        room: &Room,
+        event: Event,
+        audience: Audience,
+        author: MemberKey,
+        who: Arc<str>,
+        id: i32,
+    ) -> Self {
+        let record = Record {
+            room: room.id().clone(),
+            clock: room.clock(),
+            event: Some((event, audience)),
+            author: Some(author),
+            roster: Roster::Same,
+        };
+        Self {
+            record,
+            sequel: Sequel {
+                receipt: None,
+                change: Change::None,
+                who,
+                id,
+                why: "",
+            },
+        }
+    }
+
+    /// A participant left.
+    pub fn parted(room: &Room, parted: Parted, why: &'static str, change: Change) -> Self {
+        let Parted {
+            key,
+            event,
+            remembered,
+            forgotten,
+        } = parted;
+        let (who, id) = (event.sender.clone(), event.sender_id);
+        let record = Record {
+            room: room.id().clone(),
+            clock: room.clock(),
+            event: Some((event, Audience::Room)),
+            author: None,
+            roster: Roster::Parted {
+                key,
+                remembered,
+                forgotten,
+            },
+        };
+        Self {
+            record,
+            sequel: Sequel {
+                receipt: None,
+                change,
+                who,
+                id,
+                why,
+            },
+        }
+    }
+
+    /// A participant's outbox goes, and nothing else happens.
+    pub fn detached(room: &Room, key: MemberKey, ending: Ending) -> Self {
+        let record = Record {
+            room: room.id().clone(),
+            clock: room.clock(),
+            event: None,
+            author: None,
+            roster: Roster::Same,
+        };
+        let change = Change::Detach(key, ending);
+        Self {
+            record,
+            sequel: Sequel {
+                receipt: None,
+                change,
+                who: "".into(),
+                id: 0,
+                why: "",
+            },
+        }
+    }
+}
