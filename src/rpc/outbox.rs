@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
@@ -46,10 +46,18 @@ struct Line {
     cut: AtomicBool,
     /// Cancel the call, whatever the client has read.
     abandoned: AtomicBool,
-    /// Set while the past goes first.
-    past: Mutex<Option<Receiver<Frame>>>,
+    /// On its way to the pump: what goes first.
+    past: Mutex<Past>,
     past_set: AtomicBool,
     kick: Kick,
+}
+
+/// The past's way from its reader to the pump.
+enum Past {
+    None,
+    Set(Receiver<Frame>),
+    /// The pump has ended. Whoever waits to send something must not wait for it.
+    Over,
 }
 
 /// Sends frames of the past, which go before anything in the outbox. Live
@@ -111,12 +119,12 @@ impl Outbox {
     /// Holds live frames back until the sender that this returns is dropped.
     /// To be called before the outbox is handed to the journal.
     pub fn begin_past(&self) -> PastSender {
-        let (frames, past) = bounded(PAST_FRAMES);
-        *self
-            .line
-            .past
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(past);
+        let (frames, receiver) = bounded(PAST_FRAMES);
+        let mut past = self.line.past();
+        if !matches!(*past, Past::Over) {
+            *past = Past::Set(receiver);
+        }
+        drop(past);
         self.line.past_set.store(true, Ordering::Release);
         PastSender {
             frames: Some(frames),
@@ -128,6 +136,12 @@ impl Outbox {
     pub(super) fn abandon(&self) {
         self.line.abandoned.store(true, Ordering::Release);
         self.line.waker.wake();
+    }
+}
+
+impl Line {
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +183,7 @@ pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
         ending: OnceLock::new(),
         cut: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
-        past: Mutex::new(None),
+        past: Mutex::new(Past::None),
         past_set: AtomicBool::new(false),
         kick,
     });
@@ -187,6 +201,13 @@ pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
     )
 }
 
+impl Drop for OutboxReader {
+    /// Nothing more of the past is taken: whoever sends it is told.
+    fn drop(&mut self) {
+        *self.line.past() = Past::Over;
+    }
+}
+
 /// What the pump does next.
 enum Next {
     Frame(Frame),
@@ -200,11 +221,10 @@ impl OutboxReader {
     fn next(&mut self) -> Next {
         let line = &self.line;
         if line.past_set.swap(false, Ordering::AcqRel) {
-            self.past = line
-                .past
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let set = std::mem::replace(&mut *line.past(), Past::None);
+            if let Past::Set(past) = set {
+                self.past = Some(past);
+            }
         }
         if let Some(past) = &self.past {
             match past.try_recv() {
@@ -296,11 +316,13 @@ pub(super) async fn write_pump(mut sink: impl ServerSink, mut outbox: OutboxRead
     // follow, so that the core joins them in one write.
     sink.join_writes();
     let ending = poll_fn(|cx| outbox.poll_write(Pin::new(&mut sink), cx)).await;
+    let line = outbox.line.clone();
+    drop(outbox);
     let Ok(Some(ending)) = ending else { return };
     sink.ends_with(ending.to_status());
     poll_fn(|cx| {
-        outbox.line.waker.register(cx.waker());
-        if outbox.line.abandoned.load(Ordering::Acquire) {
+        line.waker.register(cx.waker());
+        if line.abandoned.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         Pin::new(&mut sink).poll_close(cx).map(|_| ())
