@@ -232,12 +232,8 @@ pub(super) fn run(
             && !records.is_empty()
             && let Err(error) = history.append(&records)
         {
-            log::error!(
-                "{}",
-                anyhow::Error::from(error)
-                    .context("nothing more is kept or sent")
-                    .root_cause()
-            );
+            let error = anyhow::Error::from(error).context("nothing more is kept or sent");
+            log::error!("{error:#}");
             poisoned = true;
             fanout.end_all(&Ending::StoreFailed, true);
             let _ = failure.try_send(());
