@@ -15,9 +15,9 @@ use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
 use super::stream::Kick;
 use crate::wire::{Ending, Frame};
 
-/// Frames of the past that may wait for the pump. Few: whoever reads them from
+/// Pages of the past that may wait for the pump. Few: whoever reads them from
 /// the history waits, and the store's pages are larger than this.
-const PAST_FRAMES: usize = 4;
+const PAST_PAGES: usize = 4;
 
 /// A member's outbox: what fan-out puts in, the write pump sends.
 ///
@@ -55,7 +55,7 @@ struct Line {
 /// The past's way from its reader to the pump.
 enum Past {
     None,
-    Set(Receiver<Frame>),
+    Set(Receiver<Vec<Frame>>),
     /// The pump has ended. Whoever waits to send something must not wait for it.
     Over,
 }
@@ -63,7 +63,7 @@ enum Past {
 /// Sends frames of the past, which go before anything in the outbox. Live
 /// frames wait until it is dropped.
 pub struct PastSender {
-    frames: Option<Sender<Frame>>,
+    pages: Option<Sender<Vec<Frame>>>,
     line: Arc<Line>,
 }
 
@@ -119,7 +119,7 @@ impl Outbox {
     /// Holds live frames back until the sender that this returns is dropped.
     /// To be called before the outbox is handed to the journal.
     pub fn begin_past(&self) -> PastSender {
-        let (frames, receiver) = bounded(PAST_FRAMES);
+        let (pages, receiver) = bounded(PAST_PAGES);
         let mut past = self.line.past();
         if !matches!(*past, Past::Over) {
             *past = Past::Set(receiver);
@@ -127,7 +127,7 @@ impl Outbox {
         drop(past);
         self.line.past_set.store(true, Ordering::Release);
         PastSender {
-            frames: Some(frames),
+            pages: Some(pages),
             line: self.line.clone(),
         }
     }
@@ -146,12 +146,12 @@ impl Line {
 }
 
 impl PastSender {
-    /// Queues a frame, waiting for the client to read.
+    /// Queues a page, waiting for the client to read.
     ///
     /// # Errors
     /// The stream has ended.
-    pub fn send(&self, frame: Frame) -> Result<(), Ending> {
-        let sent = self.frames.as_ref().is_some_and(|f| f.send(frame).is_ok());
+    pub fn send(&self, page: Vec<Frame>) -> Result<(), Ending> {
+        let sent = self.pages.as_ref().is_some_and(|p| p.send(page).is_ok());
         self.line.waker.wake();
         match sent {
             true => Ok(()),
@@ -162,7 +162,7 @@ impl PastSender {
 
 impl Drop for PastSender {
     fn drop(&mut self) {
-        self.frames = None; // disconnect first: the pump looks when it is woken
+        self.pages = None; // disconnect first: the pump looks when it is woken
         self.line.waker.wake();
     }
 }
@@ -170,7 +170,9 @@ impl Drop for PastSender {
 /// The pump's end of an outbox.
 pub(super) struct OutboxReader {
     frames: Receiver<Frame>,
-    past: Option<Receiver<Frame>>,
+    past: Option<Receiver<Vec<Frame>>>,
+    /// What is left of the page that is being sent.
+    page: std::vec::IntoIter<Frame>,
     line: Arc<Line>,
 }
 
@@ -196,6 +198,7 @@ pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
         OutboxReader {
             frames,
             past: None,
+            page: Vec::new().into_iter(),
             line,
         },
     )
@@ -226,9 +229,12 @@ impl OutboxReader {
                 self.past = Some(past);
             }
         }
-        if let Some(past) = &self.past {
+        while let Some(past) = &self.past {
+            if let Some(frame) = self.page.next() {
+                return Next::Frame(frame);
+            }
             match past.try_recv() {
-                Ok(frame) => return Next::Frame(frame),
+                Ok(page) => self.page = page.into_iter(),
                 Err(TryRecvError::Empty) => return Next::Idle,
                 Err(TryRecvError::Disconnected) => self.past = None,
             }
