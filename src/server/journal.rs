@@ -134,6 +134,16 @@ impl Step {
         }
     }
 
+    /// A participant said again what had been answered before.
+    pub fn repeated(room: &Room, notice: Event, author: MemberKey, who: Arc<str>, id: i32) -> Self {
+        Self {
+            receipt: Some((notice, author)),
+            who,
+            id,
+            ..Self::unheard(room, Change::None)
+        }
+    }
+
     /// A participant left.
     pub fn parted(room: &Room, parted: Parted, why: &'static str, change: Change) -> Self {
         let Parted {
@@ -166,6 +176,11 @@ impl Step {
 
     /// A participant's outbox goes, and nothing else happens.
     pub fn detached(room: &Room, key: MemberKey, ending: Ending) -> Self {
+        Self::unheard(room, Change::Detach(key, ending))
+    }
+
+    /// Only the clock is kept of this step.
+    fn unheard(room: &Room, change: Change) -> Self {
         let record = Record {
             room: room.id().clone(),
             clock: room.clock(),
@@ -176,7 +191,7 @@ impl Step {
         Self {
             record,
             receipt: None,
-            change: Change::Detach(key, ending),
+            change,
             who: "".into(),
             id: 0,
             why: "",

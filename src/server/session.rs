@@ -220,18 +220,16 @@ impl Session<'_> {
         let Some(chair) = &self.seat else { return };
         let wall_ms = wall_ms();
         let mut room = chair.room.lock();
-        let (event, audience) = match room.say(chair.key, self.no, text, to, sent, wall_ms) {
-            Said::Stamped(event, audience) | Said::Refused(event, audience) => (event, audience),
-            Said::Repeated => return,
+        let said = room.say(chair.key, self.no, text, to, sent, wall_ms);
+        let (author, who, id) = (chair.key, chair.name.to_shared(), chair.id);
+        let step = match said {
+            Said::Stamped(event, audience) | Said::Refused(event, audience) => {
+                Step::said(&room, event, audience, author, who, id)
+            }
+            Said::Repeated(notice) => Step::repeated(&room, notice, author, who, id),
+            Said::Superseded => return,
         };
-        self.hand_over(Step::said(
-            &room,
-            event,
-            audience,
-            chair.key,
-            chair.name.to_shared(),
-            chair.id,
-        ));
+        self.hand_over(step);
     }
 
     /// Hands a step to the journal. To be called under the lock of the step's
