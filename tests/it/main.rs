@@ -4,9 +4,13 @@
 mod support;
 
 mod conversation;
+mod durable;
 mod endings;
 mod identity;
 mod order;
 mod participant;
+mod past;
 mod program;
+mod resume;
+mod rooms;
 mod texts;
