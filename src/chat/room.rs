@@ -162,7 +162,11 @@ pub enum Said {
     /// ticks the clock, as the original's L=6 did.
     Refused(Event, Audience),
     /// It was stamped or refused before, in an earlier session of its sender.
-    Repeated,
+    /// A sender that had heard so would not have said it again, so it alone is
+    /// told: its echo may be no longer kept.
+    Repeated(Event),
+    /// Its sender speaks through another session by now, or left.
+    Superseded,
 }
 
 /// What a lost session means for the room.
@@ -392,7 +396,7 @@ impl Room {
         // again through its present one, if it has no echo yet.
         let here = |m: &&mut Member| m.presence == Presence::Here(session);
         let Some(member) = self.members.get_mut(&key).filter(here) else {
-            return Said::Repeated;
+            return Said::Superseded;
         };
         if !self.clock.accepts(sent) {
             let text = format!("Timestamp {sent} is out of range.");
@@ -400,7 +404,8 @@ impl Room {
         }
         if member.secret.is_some() {
             if sent <= member.settled {
-                return Said::Repeated;
+                let text = format!("Your message of L={sent} was received before.");
+                return Said::Repeated(self.refusal(text, sent, wall_ms));
             }
             if sent <= member.last_sent {
                 let text = format!("Timestamp {sent} does not rise above {}.", member.last_sent);
@@ -519,7 +524,11 @@ impl Room {
     }
 
     fn refuse(&mut self, key: MemberKey, text: String, sent: i64, wall_ms: i64) -> Said {
-        let event = Event {
+        Said::Refused(self.refusal(text, sent, wall_ms), Audience::One(key))
+    }
+
+    fn refusal(&mut self, text: String, sent: i64, wall_ms: i64) -> Event {
+        Event {
             time: self.clock.witness(sent),
             seq: 0,
             kind: Kind::Refusal,
@@ -529,8 +538,7 @@ impl Room {
             sent,
             wall_ms,
             to: None,
-        };
-        Said::Refused(event, Audience::One(key))
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // the fields of an event, once

@@ -52,8 +52,11 @@ pub(super) struct Conversation {
     numbered: bool,
     /// Whether it was ever in the room.
     joined: bool,
-    /// Whether an event was heard on the present connection.
-    heard: bool,
+    /// Whether some of what it missed is no longer kept.
+    past_gone: bool,
+    /// Whether something live was heard on the present connection: then the
+    /// past is over, and what still has no echo has none there.
+    live: bool,
     /// Replayed events heard on the present connection.
     replayed: u64,
     leaving: bool,
@@ -128,24 +131,26 @@ impl Conversation {
     /// which part of the past it asks for.
     pub(super) fn begin(&mut self, first_ask: Option<PastAsk>) -> (i64, Option<PastAsk>) {
         self.out = 0;
-        self.heard = false;
+        self.live = false;
         self.replayed = 0;
         let past = match self.joined {
             true if self.numbered => Some(PastAsk::After(self.position)),
             true => None,
+            false if self.past_gone => Some(PastAsk::Last(u32::MAX)),
             false => first_ask,
         };
         (self.clock.tick(), past)
     }
 
-    /// The room's past is not what it was: whatever comes next is news.
+    /// The room's past is not what it was: whatever is still kept is news.
     pub(super) fn forget_position(&mut self) {
         self.joined = false;
+        self.past_gone = true;
         self.position = 0;
-        self.seq = 0;
     }
 
-    /// The next messages to send, now that the server has answered the JOIN.
+    /// The next messages to send, now that the server has answered the JOIN
+    /// and the past is over.
     pub(super) fn next_out(&mut self) -> Vec<Request> {
         let most = if self.numbered { BATCH_MESSAGES } else { 1 };
         let mut bytes = 0;
@@ -174,12 +179,12 @@ impl Conversation {
 
     /// Whether there is something to send and it may be sent.
     pub(super) fn may_send(&self) -> bool {
-        self.heard && self.out < self.pending.len()
+        self.live && self.out < self.pending.len()
     }
 
     /// Whether all that was said has come back and the goodbye may be sent.
     pub(super) fn may_leave(&self) -> bool {
-        self.leaving && self.heard && self.pending.is_empty()
+        self.leaving && self.live && self.pending.is_empty()
     }
 
     /// The Lamport time of the goodbye.
@@ -195,8 +200,9 @@ impl Conversation {
             return Heard::Impossible;
         }
         let own_time = self.clock.witness(event.time);
-        self.heard = true;
-        self.numbered |= event.seq > 0;
+        self.live |= !received.replayed;
+        // The receipt of a resume has no number, but the time on the wall.
+        self.numbered |= event.seq > 0 || event.wall_ms > 0;
         if mine || event.kind == Kind::Refusal {
             self.acknowledge(event);
         }
@@ -293,6 +299,48 @@ mod tests {
         assert!(!me.may_leave());
         me.hear(&heard(10, 3, Kind::Message, b), true);
         assert!(me.may_leave());
+    }
+
+    #[test]
+    fn nothing_goes_out_again_before_the_past_has_been_heard() {
+        let mut me = Conversation::default();
+        me.begin(None);
+        me.hear(&heard(2, 1, Kind::Join, 1), true);
+        let (a, b) = (me.say("a", "").unwrap(), me.say("b", "").unwrap());
+        assert_eq!(me.next_out().len(), 2);
+        assert_eq!(me.begin(None).1, Some(PastAsk::After(2)));
+        let mut echo = heard(5, 2, Kind::Message, a);
+        echo.replayed = true;
+        me.hear(&echo, true);
+        assert!(!me.may_send(), "the other echo may follow");
+        me.hear(&heard(9, 0, Kind::Join, 6), true);
+        assert!(me.may_send());
+        me.hear(&heard(10, 0, Kind::Refusal, b), false);
+        assert_eq!(me.pending(), 0, "received before, says the server");
+    }
+
+    #[test]
+    fn a_receipt_alone_says_that_the_server_knows_the_past() {
+        let mut me = Conversation::default();
+        me.begin(None); // its answer was lost
+        me.begin(None);
+        let mut receipt = heard(7, 0, Kind::Join, 1);
+        receipt.event.wall_ms = 1;
+        me.hear(&receipt, true);
+        assert_eq!(me.begin(None).1, Some(PastAsk::After(7)));
+    }
+
+    #[test]
+    fn where_the_past_is_gone_all_that_is_left_is_asked_for_and_the_gap_told() {
+        let mut me = Conversation::default();
+        me.begin(Some(PastAsk::Last(3)));
+        me.hear(&heard(2, 5, Kind::Join, 1), true);
+        assert_eq!(me.begin(None).1, Some(PastAsk::After(2)));
+        me.forget_position();
+        assert_eq!(me.begin(None).1, Some(PastAsk::Last(u32::MAX)));
+        let first_kept = me.hear(&heard(90, 50, Kind::Message, 3), false);
+        let gap = Some((6, 49));
+        assert!(matches!(first_kept, Heard::New { gap: g, .. } if g == gap));
     }
 
     #[test]

@@ -112,17 +112,18 @@ impl<O: Write, E: Write> Plain<O, E> {
                     break;
                 }
                 Happening::Event { received, .. } => {
-                    let line = shown(&received.event, received.replayed);
-                    writeln!(self.out, "{line}").and_then(|()| match happenings.is_empty() {
-                        true => self.out.flush(),
-                        false => Ok(()),
-                    })
+                    writeln!(self.out, "{}", shown(&received.event, received.replayed))
                 }
                 other => {
                     self.notice(&other);
                     Ok(())
                 }
             };
+            // Whatever came last: nothing written waits for what comes next.
+            let written = written.and_then(|()| match happenings.is_empty() {
+                true => self.out.flush(),
+                false => Ok(()),
+            });
             if written.is_err() {
                 voice.leave(); // nobody reads: what was said still gets its echo
             }

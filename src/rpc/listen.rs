@@ -122,8 +122,9 @@ impl Listener {
         self
     }
 
-    /// Binds every address (`HOST:PORT`, `[HOST]:PORT` or `unix:PATH`) and
-    /// begins to serve. Port 0 lets the system choose.
+    /// Binds every address (`HOST:PORT`, `[HOST]:PORT` or `unix:PATH`). Port 0
+    /// lets the system choose. Whoever connects waits until
+    /// [`serve`](Listening::serve).
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
@@ -137,7 +138,6 @@ impl Listener {
         for address in addresses {
             bound.push(bind(&mut server, address)?);
         }
-        server.start();
         Ok(Listening {
             server,
             addresses: bound,
@@ -199,7 +199,7 @@ fn free_socket_path(path: &str) -> Result<(), String> {
     }
 }
 
-/// A server that serves.
+/// A server with its addresses.
 pub struct Listening {
     server: Server,
     addresses: Vec<String>,
@@ -214,6 +214,11 @@ impl Listening {
     /// Where it listens, with the ports that it got.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Begins to accept calls.
+    pub fn serve(&mut self) {
+        self.server.start();
     }
 
     /// Accepts no more calls. Those that are there go on; when the last has

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
@@ -15,9 +15,9 @@ use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
 use super::stream::Kick;
 use crate::wire::{Ending, Frame};
 
-/// Frames of the past that may wait for the pump. Few: whoever reads them from
+/// Pages of the past that may wait for the pump. Few: whoever reads them from
 /// the history waits, and the store's pages are larger than this.
-const PAST_FRAMES: usize = 4;
+const PAST_PAGES: usize = 4;
 
 /// Batches that wait are joined until they have this many bytes: far below
 /// what gRPC clients read, 4 MB.
@@ -50,16 +50,24 @@ struct Line {
     cut: AtomicBool,
     /// Cancel the call, whatever the client has read.
     abandoned: AtomicBool,
-    /// Set while the past goes first.
-    past: Mutex<Option<Receiver<Frame>>>,
+    /// On its way to the pump: what goes first.
+    past: Mutex<Past>,
     past_set: AtomicBool,
     kick: Kick,
+}
+
+/// The past's way from its reader to the pump.
+enum Past {
+    None,
+    Set(Receiver<Vec<Frame>>),
+    /// The pump has ended. Whoever waits to send something must not wait for it.
+    Over,
 }
 
 /// Sends frames of the past, which go before anything in the outbox. Live
 /// frames wait until it is dropped.
 pub struct PastSender {
-    frames: Option<Sender<Frame>>,
+    pages: Option<Sender<Vec<Frame>>>,
     line: Arc<Line>,
 }
 
@@ -115,15 +123,15 @@ impl Outbox {
     /// Holds live frames back until the sender that this returns is dropped.
     /// To be called before the outbox is handed to the journal.
     pub fn begin_past(&self) -> PastSender {
-        let (frames, past) = bounded(PAST_FRAMES);
-        *self
-            .line
-            .past
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(past);
+        let (pages, receiver) = bounded(PAST_PAGES);
+        let mut past = self.line.past();
+        if !matches!(*past, Past::Over) {
+            *past = Past::Set(receiver);
+        }
+        drop(past);
         self.line.past_set.store(true, Ordering::Release);
         PastSender {
-            frames: Some(frames),
+            pages: Some(pages),
             line: self.line.clone(),
         }
     }
@@ -135,13 +143,19 @@ impl Outbox {
     }
 }
 
+impl Line {
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl PastSender {
-    /// Queues a frame, waiting for the client to read.
+    /// Queues a page, waiting for the client to read.
     ///
     /// # Errors
     /// The stream has ended.
-    pub fn send(&self, frame: Frame) -> Result<(), Ending> {
-        let sent = self.frames.as_ref().is_some_and(|f| f.send(frame).is_ok());
+    pub fn send(&self, page: Vec<Frame>) -> Result<(), Ending> {
+        let sent = self.pages.as_ref().is_some_and(|p| p.send(page).is_ok());
         self.line.waker.wake();
         match sent {
             true => Ok(()),
@@ -152,7 +166,7 @@ impl PastSender {
 
 impl Drop for PastSender {
     fn drop(&mut self) {
-        self.frames = None; // disconnect first: the pump looks when it is woken
+        self.pages = None; // disconnect first: the pump looks when it is woken
         self.line.waker.wake();
     }
 }
@@ -160,7 +174,9 @@ impl Drop for PastSender {
 /// The pump's end of an outbox.
 pub(super) struct OutboxReader {
     frames: Receiver<Frame>,
-    past: Option<Receiver<Frame>>,
+    past: Option<Receiver<Vec<Frame>>>,
+    /// What is left of the page that is being sent.
+    page: std::vec::IntoIter<Frame>,
     /// Taken out behind a batch, but none itself.
     held: Option<Frame>,
     line: Arc<Line>,
@@ -175,7 +191,7 @@ pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
         ending: OnceLock::new(),
         cut: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
-        past: Mutex::new(None),
+        past: Mutex::new(Past::None),
         past_set: AtomicBool::new(false),
         kick,
     });
@@ -188,10 +204,18 @@ pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
         OutboxReader {
             frames,
             past: None,
+            page: Vec::new().into_iter(),
             held: None,
             line,
         },
     )
+}
+
+impl Drop for OutboxReader {
+    /// Nothing more of the past is taken: whoever sends it is told.
+    fn drop(&mut self) {
+        *self.line.past() = Past::Over;
+    }
 }
 
 /// What the pump does next.
@@ -207,15 +231,17 @@ impl OutboxReader {
     fn next(&mut self) -> Next {
         let line = &self.line;
         if line.past_set.swap(false, Ordering::AcqRel) {
-            self.past = line
-                .past
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let set = std::mem::replace(&mut *line.past(), Past::None);
+            if let Past::Set(past) = set {
+                self.past = Some(past);
+            }
         }
-        if let Some(past) = &self.past {
+        while let Some(past) = &self.past {
+            if let Some(frame) = self.page.next() {
+                return Next::Frame(frame);
+            }
             match past.try_recv() {
-                Ok(frame) => return Next::Frame(frame),
+                Ok(page) => self.page = page.into_iter(),
                 Err(TryRecvError::Empty) => return Next::Idle,
                 Err(TryRecvError::Disconnected) => self.past = None,
             }
@@ -331,11 +357,13 @@ pub(super) async fn write_pump(mut sink: impl ServerSink, mut outbox: OutboxRead
     // follow, so that the core joins them in one write.
     sink.join_writes();
     let ending = poll_fn(|cx| outbox.poll_write(Pin::new(&mut sink), cx)).await;
+    let line = outbox.line.clone();
+    drop(outbox);
     let Ok(Some(ending)) = ending else { return };
     sink.ends_with(ending.to_status());
     poll_fn(|cx| {
-        outbox.line.waker.register(cx.waker());
-        if outbox.line.abandoned.load(Ordering::Acquire) {
+        line.waker.register(cx.waker());
+        if line.abandoned.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         Pin::new(&mut sink).poll_close(cx).map(|_| ())

@@ -157,7 +157,7 @@ impl Server {
         let departures = thread("departures", move || {
             departures::run(&waiting, departed, &quit, grace)
         })?;
-        let listening = queries::serve(
+        let mut listening = queries::serve(
             session::serve(
                 Listener::new(settings.poll_threads, settings.keepalive),
                 &house,
@@ -169,7 +169,9 @@ impl Server {
         for address in listening.addresses() {
             report::start(address);
         }
+        // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
+        listening.serve();
         Ok(Self {
             house,
             listening,

@@ -82,12 +82,10 @@ impl<'a> Walk<'a> {
         };
         self.position = last.time;
         let encoded: Vec<_> = events.iter().map(|event| encode(event, true)).collect();
-        match self.batches {
-            true => out.send(Frame::batch(&encoded))?,
-            false => encoded
-                .iter()
-                .try_for_each(|event| out.send(Frame::single(event)))?,
-        }
+        out.send(match self.batches {
+            true => vec![Frame::batch(&encoded)],
+            false => encoded.iter().map(Frame::single).collect(),
+        })?;
         Ok(true)
     }
 }

@@ -256,18 +256,15 @@ impl Session<'_> {
     fn say(&self, room: &mut Room, chair: &Chair, text: &str, to: &str, sent: i64, wall_ms: i64) {
         #[cfg(test)]
         assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
-        let (event, audience) = match room.say(chair.key, self.no, text, to, sent, wall_ms) {
-            Said::Stamped(event, audience) | Said::Refused(event, audience) => (event, audience),
-            Said::Repeated => return,
+        let said = room.say(chair.key, self.no, text, to, sent, wall_ms);
+        let (author, who, id) = (chair.key, chair.name.to_shared(), chair.id);
+        let step = match said {
+            Said::Stamped(event, audience) | Said::Refused(event, audience) => {
+                Step::said(room, event, audience, author, who, id)
+            }
+            Said::Repeated(notice) => Step::repeated(room, notice, author, who, id),
+            Said::Superseded => return,
         };
-        let step = Step::said(
-            room,
-            event,
-            audience,
-            chair.key,
-            chair.name.to_shared(),
-            chair.id,
-        );
         self.hand_over(step);
     }
 

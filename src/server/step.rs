@@ -153,8 +153,25 @@ impl Step {
         }
     }
 
+    /// A participant said again what had been answered before.
+    pub fn repeated(room: &Room, notice: Event, author: MemberKey, who: Arc<str>, id: i32) -> Self {
+        let mut step = Self::unheard(room, Change::None);
+        step.sequel = Sequel {
+            receipt: Some((notice, author)),
+            who,
+            id,
+            ..step.sequel
+        };
+        step
+    }
+
     /// A participant's outbox goes, and nothing else happens.
     pub fn detached(room: &Room, key: MemberKey, ending: Ending) -> Self {
+        Self::unheard(room, Change::Detach(key, ending))
+    }
+
+    /// Only the clock is kept of this step.
+    fn unheard(room: &Room, change: Change) -> Self {
         let record = Record {
             room: room.id().clone(),
             clock: room.clock(),
@@ -162,7 +179,6 @@ impl Step {
             author: None,
             roster: Roster::Same,
         };
-        let change = Change::Detach(key, ending);
         Self {
             record,
             sequel: Sequel {

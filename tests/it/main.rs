@@ -4,10 +4,14 @@
 mod support;
 
 mod conversation;
+mod durable;
 mod endings;
 mod house;
 mod identity;
 mod order;
 mod participant;
+mod past;
 mod program;
+mod resume;
+mod rooms;
 mod texts;

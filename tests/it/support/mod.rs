@@ -3,15 +3,32 @@
 mod http2;
 mod peer;
 mod program;
+mod proxy;
+mod random;
 mod server;
+pub mod talk;
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 pub use http2::Http2;
 pub use peer::{Peer, join};
 pub use program::Program;
+pub use proxy::Proxy;
+pub use random::Random;
 pub use server::TestServer;
 
 /// How long a test waits for something that must come. Long, because machines
 /// are slow at times; whatever does not come at all fails by it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A port that is free, and stays free for a server that comes back to it:
+/// below those that the system gives away by itself.
+pub fn fixed_port(random: &mut Random) -> u16 {
+    loop {
+        let port = random.between(20_000, 29_999) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -114,13 +114,19 @@ impl Peer {
 
     /// The events up to and including the first that `last` holds for.
     pub fn until(&self, what: &str, mut last: impl FnMut(&Event) -> bool) -> Vec<Event> {
+        let received = self.hear_until(what, |r| last(&r.event));
+        received.into_iter().map(|r| r.event).collect()
+    }
+
+    /// As [`until`](Self::until), with what is not the event's own.
+    pub fn hear_until(&self, what: &str, mut last: impl FnMut(&Received) -> bool) -> Vec<Received> {
         let mut events = Vec::new();
         loop {
             match self.told.recv_timeout(DEADLINE) {
                 Ok(Told::Events(frame)) => {
                     for received in frame {
-                        let done = last(&received.event);
-                        events.push(received.event);
+                        let done = last(&received);
+                        events.push(received);
                         if done {
                             return events;
                         }
@@ -137,10 +143,16 @@ impl Peer {
 
     /// How the stream ends, passing over events.
     pub fn end(&self) -> Result<(), CallError> {
+        self.rest().1
+    }
+
+    /// The events that still come, and how the stream ends.
+    pub fn rest(&self) -> (Vec<Event>, Result<(), CallError>) {
+        let mut events = Vec::new();
         loop {
             match self.told.recv_timeout(DEADLINE) {
-                Ok(Told::Events(_)) => {}
-                Ok(Told::End(end)) => return end,
+                Ok(Told::Events(frame)) => events.extend(frame.into_iter().map(|r| r.event)),
+                Ok(Told::End(end)) => return (events, end),
                 Err(_) => panic!("{} waits for the end of its stream in vain", self.name),
             }
         }

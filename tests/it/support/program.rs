@@ -1,4 +1,5 @@
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,16 @@ impl Program {
         (server, address)
     }
 
+    /// A server on this address with its rooms in this file.
+    pub fn server_with_store(address: &str, store: &Path, args: &[&str]) -> Self {
+        let store = format!("sqlite:{}", store.display());
+        let mut all = vec!["server", "--listen", address, "--store", &store];
+        all.extend(args);
+        let mut server = Self::start(&all);
+        server.wait_for("listening on ");
+        server
+    }
+
     pub fn client(name: &str, address: &str, args: &[&str]) -> Self {
         let mut all = vec!["client", name, "--server", address];
         all.extend(args);
@@ -80,6 +91,20 @@ impl Program {
                 ),
             }
         }
+    }
+
+    /// A line of the output that contains `what`: one that was passed over, or
+    /// one that comes.
+    pub fn expect_line(&mut self, what: &str) {
+        if !self.seen.iter().any(|line| line.contains(what)) {
+            self.wait_for(what);
+        }
+    }
+
+    /// Kills it, as nothing can prevent. Returns the standard error.
+    pub fn kill(mut self) -> Vec<String> {
+        self.child.kill().expect("it runs");
+        self.end().2
     }
 
     /// The next line of the standard error that contains `what`.
