@@ -238,6 +238,7 @@ fn a_full_disk(store: &Path, mend: impl FnOnce()) {
     let mut alex = Peer::ask(&address, with_secret("Alex", 1));
     let joined = alex.next().time;
     let aske = Peer::ask(&address, with_secret("Aske", 2));
+    aske.next();
     let text = "🦀".repeat(128);
     for burst in 0..40 {
         let batch = (0..100).map(|n| Request::Say {

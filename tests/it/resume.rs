@@ -120,6 +120,7 @@ fn after_the_grace_period_all_are_told_once_and_later_it_joins_again() {
     let mut seen = witness.until("the departure", |e| e.kind == Kind::Leave);
     assert!(lost.elapsed() >= GRACE, "{:?}", lost.elapsed());
     witness.say("meanwhile", 1);
+    seen.extend(witness.until("its echo", |e| e.text == "meanwhile"));
     let alex = Peer::ask(&server.address, back("Alex", 7, joined));
     let heard = alex.hear_until("its own join", |r| !r.replayed);
     let texts: Vec<_> = heard.iter().map(|r| r.event.text.as_str()).collect();
@@ -295,8 +296,8 @@ fn a_client_goes_on_although_what_it_missed_is_no_longer_kept() {
             sent: burst * 256 + n,
         });
         witness.send(batch.collect());
+        witness.until("its last echo", |e| e.sent == (burst + 1) * 256);
     }
-    witness.until("its last echo", |e| e.sent == 400 * 256);
     proxy.cut();
     alex.wait_for_error("chitchat: what came meanwhile is no longer kept");
     // numbers 1 to 3: two joins and its message; its own is the last before
@@ -310,7 +311,8 @@ fn a_client_goes_on_although_what_it_missed_is_no_longer_kept() {
 
 #[test]
 fn a_client_that_stands_still_is_let_go_and_loses_time_alone() {
-    let (mut server, address) = Program::server(&["--outbox", "3000", "--grace", "5m"]);
+    let (mut server, address) =
+        Program::server(&["--outbox", "3000", "--grace", "5m", "--keepalive", "5m"]);
     let mut talk = Talk::start(&[address.as_str(); 3], &["--reconnect", "5m"]);
     let mut flood = Peer::join(&address, "Flood", 1);
     for _ in 0..2 {
@@ -324,11 +326,8 @@ fn a_client_that_stands_still_is_let_go_and_loses_time_alone() {
                     flood.until("an echo", |e| e.sender_id == 1 && e.sent == n);
                 }
             }
-            let lost = server.wait_for_error("LOST ");
-            assert!(
-                lost.contains("who=Client0") && lost.contains("too slow"),
-                "{lost}"
-            );
+            let lost = server.wait_for_error("LOST room=\"Chit Chat\" who=Client0");
+            assert!(lost.contains("too slow"), "{lost}");
             clients[0].signal("-CONT");
             server.wait_for_error("RESUMED: Client0");
         });
@@ -386,7 +385,14 @@ fn a_participant_that_does_not_listen_hears_everything_later() {
             Happening::Event { received, .. } => seqs.push(received.event.seq),
             Happening::Lost { why, .. } => {
                 losses += 1;
-                let slow = matches!(&why, CallError::Status { code, .. } if *code == Code::RESOURCE_EXHAUSTED);
+                // One that reads nothing for five seconds more is not told why.
+                let slow = matches!(
+                    &why,
+                    CallError::Status {
+                        code: Code::RESOURCE_EXHAUSTED | Code::CANCELLED,
+                        ..
+                    }
+                );
                 assert!(slow, "{why:?}");
             }
             Happening::Resumed { .. } => {}

@@ -136,12 +136,13 @@ fn rooms_are_listed_in_the_order_in_which_they_were_opened() {
 #[test]
 fn a_private_message_is_for_two_also_later() {
     let server = TestServer::with(|s| s.grace = DEADLINE);
-    let mut alex = Peer::ask(&server.address, with_secret("Alex", 1));
-    let aske = Peer::ask(&server.address, with_secret("Aske", 2));
-    let nosy = Peer::ask(&server.address, with_secret("Nosy", 3));
+    let [mut alex, aske, nosy] = [("Alex", 1), ("Aske", 2), ("Nosy", 3)].map(|(name, id)| {
+        let peer = Peer::ask(&server.address, with_secret(name, id));
+        peer.next();
+        peer
+    });
     alex.until("Nosy", |e| e.sender.as_ref() == "Nosy");
     aske.until("Nosy", |e| e.sender.as_ref() == "Nosy");
-    nosy.next();
     private(&mut alex, "ASKE", "psst", 4);
     private(&mut alex, "Nobody", "psst", 5);
     alex.say("to all", 6);
