@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `chitchat`.
+
+fn main() -> std::process::ExitCode {
+    chitchat::cli::main()
+}

@@ -1,0 +1,202 @@
+//! The server's side: each room's history, in epochs.
+//!
+//! An epoch is a stretch of a room's life in which its clock never begins
+//! anew. A run of the server that finds the room in its store says so with a
+//! `ROOM` line and goes on with the epoch; one that does not (a store in
+//! memory, a new file) begins another. Where a log may lack events that the
+//! server kept, because the server was killed or because its log begins late,
+//! the epoch has a hole.
+
+use std::collections::HashMap;
+
+use super::line::What;
+use super::log::{Entry, Log, NameId, Process};
+
+/// How many epochs of a room are looked at to see with which one a run goes
+/// on.
+const LOOKED_AT: usize = 64;
+
+/// A room's history from one beginning of its clock.
+#[derive(Debug)]
+pub struct Epoch {
+    /// The room, folded.
+    pub room: NameId,
+    /// The room as it was first written.
+    pub name: NameId,
+    /// The room's lines, `ROOM` lines among them, as they stand in the log.
+    pub lines: Vec<u32>,
+    /// Where lines may lack, in their order.
+    pub holes: Vec<Hole>,
+    /// Whether the server's log tells of it at all.
+    pub is_logged: bool,
+    /// The stamped lines by their Lamport time.
+    by_time: Vec<(i64, u32)>,
+}
+
+/// A stretch of a room's Lamport time of which the log may lack events:
+/// `after < L <= up_to`.
+#[derive(Debug, Clone, Copy)]
+pub struct Hole {
+    /// It lies before this one of the epoch's lines.
+    pub before: usize,
+    /// Lamport time of the last line before it.
+    pub after: i64,
+    /// Lamport time up to which something may lack.
+    pub up_to: i64,
+}
+
+impl Hole {
+    /// Whether an event of Lamport time `time` may be in it.
+    pub fn covers(&self, time: i64) -> bool {
+        self.after < time && time <= self.up_to
+    }
+}
+
+impl Epoch {
+    /// An epoch of which only clients tell; `may_lack` says whether the server
+    /// can have stamped anything in it at all.
+    pub fn untold(room: NameId, name: NameId, may_lack: bool) -> Self {
+        let everything = Hole {
+            before: 0,
+            after: i64::MIN,
+            up_to: i64::MAX,
+        };
+        Self {
+            room,
+            name,
+            lines: Vec::new(),
+            holes: Vec::from_iter(may_lack.then_some(everything)),
+            is_logged: false,
+            by_time: Vec::new(),
+        }
+    }
+
+    /// The lines that the server stamped with this Lamport time: one, if it
+    /// did what it should.
+    pub fn stamped_at(&self, time: i64) -> impl Iterator<Item = u32> + '_ {
+        let from = self.by_time.partition_point(|(t, _)| *t < time);
+        self.by_time[from..]
+            .iter()
+            .take_while(move |(t, _)| *t == time)
+            .map(|(_, line)| *line)
+    }
+
+    /// Which hole an event of this Lamport time may be in.
+    pub fn hole_at(&self, time: i64) -> Option<usize> {
+        self.holes.iter().position(|hole| hole.covers(time))
+    }
+
+    /// The numbered and the unnumbered events: all lines but `ROOM`.
+    pub fn stamped<'a>(&'a self, log: &'a Log) -> impl Iterator<Item = (u32, &'a Entry)> {
+        let entries = self.lines.iter().map(|i| (*i, &log.entries[*i as usize]));
+        entries.filter(|(_, e)| e.what != What::Room)
+    }
+}
+
+/// Whether the server stamps what this line tells with its room's clock.
+pub fn is_stamped(what: What) -> bool {
+    use What::*;
+    matches!(what, Join | Resume | Message | Refused | Leave)
+}
+
+/// What is known of a room while the log is read on.
+#[derive(Default)]
+struct Known {
+    epochs: Vec<Open>,
+    /// The run that was seen last, and its epoch.
+    now: Option<(u32, usize)>,
+}
+
+/// What is known of an epoch while the log is read on.
+struct Open {
+    epoch: usize,
+    run: u32,
+    last: i64,
+}
+
+/// Reads every room's epochs off the server's log, by the place of their first
+/// line.
+pub fn epochs(log: &Log) -> Vec<Epoch> {
+    let mut epochs: Vec<Epoch> = Vec::new();
+    let mut rooms: HashMap<NameId, Known> = HashMap::new();
+    let server = |run: &&super::log::Run| run.process == Process::Server;
+    for (run_no, run) in (0u32..).zip(log.runs.iter().take_while(server)) {
+        for index in run.entries() {
+            let entry = &log.entries[index];
+            let is_room = entry.what == What::Room;
+            let Some(time) = entry.time.filter(|_| is_room || is_stamped(entry.what)) else {
+                continue;
+            };
+            let room = log.names.folded(entry.room);
+            let known = rooms.entry(room).or_default();
+            let at = match known.now {
+                Some((run, at)) if run == run_no => at,
+                _ => {
+                    let at = if is_room {
+                        goes_on(&known.epochs, time)
+                    } else {
+                        None
+                    };
+                    at.unwrap_or_else(|| {
+                        known.epochs.push(Open {
+                            epoch: epochs.len(),
+                            run: run_no,
+                            // What was before a log that begins late, or
+                            // before a room that was found, is not told.
+                            last: if run.whole && !is_room { 0 } else { i64::MIN },
+                        });
+                        epochs.push(Epoch {
+                            is_logged: true,
+                            ..Epoch::untold(room, entry.room, false)
+                        });
+                        known.epochs.len() - 1
+                    })
+                }
+            };
+            known.now = Some((run_no, at));
+            let open = &mut known.epochs[at];
+            let epoch = &mut epochs[open.epoch];
+            let up_to = if is_room {
+                time
+            } else {
+                time.saturating_sub(1)
+            };
+            let untold = is_room || open.last == i64::MIN;
+            if untold && open.last < up_to && up_to > 0 {
+                epoch.holes.push(Hole {
+                    before: epoch.lines.len(),
+                    after: open.last.max(0),
+                    up_to,
+                });
+            }
+            epoch.lines.push(index as u32);
+            if !is_room {
+                epoch.by_time.push((time, index as u32));
+            }
+            open.run = run_no;
+            open.last = open.last.max(time).max(0);
+        }
+    }
+    for open in rooms.into_values().flat_map(|known| known.epochs) {
+        let epoch = &mut epochs[open.epoch];
+        epoch.by_time.sort_unstable();
+        if !log.runs[open.run as usize].stopped {
+            epoch.holes.push(Hole {
+                before: epoch.lines.len(),
+                after: open.last,
+                up_to: i64::MAX,
+            });
+        }
+    }
+    epochs
+}
+
+/// With which of a room's epochs a run goes on that found the room at `time`:
+/// the last one, unless the room was further then and one of those before it
+/// was not.
+fn goes_on(known: &[Open], time: i64) -> Option<usize> {
+    let last = known.len().checked_sub(1)?;
+    let looked_at = known.iter().enumerate().rev().take(LOOKED_AT);
+    let fits = looked_at.into_iter().find(|(_, open)| open.last <= time);
+    Some(fits.map_or(last, |(at, _)| at))
+}
