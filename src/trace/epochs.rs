@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use super::line::What;
-use super::log::{Entry, Log, NameId, Process};
+use super::log::{Log, NameId, Process};
 
 /// How many epochs of a room are looked at to see with which one a run goes
 /// on.
@@ -46,6 +46,11 @@ pub struct Hole {
 }
 
 impl Hole {
+    /// Whether it lies before or behind all of the epoch's lines.
+    pub fn is_edge(&self) -> bool {
+        self.before == 0 || self.up_to == i64::MAX
+    }
+
     /// Whether an event of Lamport time `time` may be in it.
     pub fn covers(&self, time: i64) -> bool {
         self.after < time && time <= self.up_to
@@ -86,10 +91,13 @@ impl Epoch {
         self.holes.iter().position(|hole| hole.covers(time))
     }
 
-    /// The numbered and the unnumbered events: all lines but `ROOM`.
-    pub fn stamped<'a>(&'a self, log: &'a Log) -> impl Iterator<Item = (u32, &'a Entry)> {
-        let entries = self.lines.iter().map(|i| (*i, &log.entries[*i as usize]));
-        entries.filter(|(_, e)| e.what != What::Room)
+    /// Whether an event of this Lamport time may lack before or behind all
+    /// lines. There the room may have had other histories, and nobody could
+    /// tell.
+    pub fn is_edge_at(&self, time: i64) -> bool {
+        let ends = [self.holes.first(), self.holes.last()];
+        let mut edges = ends.into_iter().flatten().filter(|hole| hole.is_edge());
+        edges.any(|hole| hole.covers(time))
     }
 }
 

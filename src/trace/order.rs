@@ -58,7 +58,7 @@ pub struct Unjudged {
 /// The order of a room in one epoch.
 #[derive(Debug, Default)]
 pub struct RoomOrder {
-    /// The stamped events, the untold ones among them; none where clients
+    /// The stamped events, the untold ones among them, except where clients
     /// contradict each other and no log of the server decides.
     pub events: Vec<u32>,
     /// Positions in `events` before which something may lack, rising.
@@ -134,15 +134,24 @@ impl Trace {
         }
     }
 
+    /// Whether an arrival in this epoch is beyond doubt of this history of its
+    /// room: of one that only clients tell of, at its edge, that is not known.
+    pub fn is_placed(&self, arrival: u32, epoch: Option<u32>) -> bool {
+        let cause = self.cause[arrival as usize];
+        let of = self.log.entries[arrival as usize].of;
+        let is_told = cause != NONE && (cause as usize) < self.told;
+        is_told || epoch.is_some_and(|at| !self.epochs[at as usize].is_edge_at(of))
+    }
+
     /// An event's Lamport time by the clock of its own process.
     pub fn time(&self, node: u32) -> Option<i64> {
         self.log.entries[node as usize].time
     }
 
     /// Finds for each arrival what the server stamped. Returns each epoch's
-    /// untold events, by time; `None` where clients contradict each other and
-    /// no log of the server decides.
-    fn match_arrivals(&mut self) -> Vec<Option<Vec<u32>>> {
+    /// untold events, by time, and whether those at its edges contradict each
+    /// other: then they are not of one history.
+    fn match_arrivals(&mut self) -> Vec<(Vec<u32>, bool)> {
         let mut contested = vec![false; self.epochs.len()];
         let mut untold: HashMap<(u32, i64), (u32, u32)> = HashMap::new();
         for visit in &self.visits {
@@ -164,11 +173,11 @@ impl Trace {
                 } else if let Some((node, first)) = untold.get(&(at, entry.of)).copied() {
                     if same(&node) {
                         self.cause[arrival as usize] = node;
-                    } else if epoch.is_logged {
-                        self.strays.push(Stray::TwoAtOnce(first, arrival));
-                    } else {
+                    } else if epoch.is_edge_at(entry.of) {
                         contested[at as usize] = true;
                         self.unjudged.arrivals += 1;
+                    } else {
+                        self.strays.push(Stray::TwoAtOnce(first, arrival));
                     }
                 } else {
                     let node = self.log.entries.len() as u32;
@@ -181,39 +190,42 @@ impl Trace {
                 }
             }
         }
-        let decided = |is_contested: &bool| (!is_contested).then(Vec::new);
-        let mut by_epoch: Vec<_> = contested.iter().map(decided).collect();
+        let mut by_epoch: Vec<_> = contested.into_iter().map(|c| (Vec::new(), c)).collect();
         let mut untold: Vec<_> = untold.into_iter().collect();
         untold.sort_unstable();
         for ((at, _), (node, _)) in untold {
-            if let Some(events) = &mut by_epoch[at as usize] {
-                events.push(node);
-            }
+            by_epoch[at as usize].0.push(node);
         }
         by_epoch
     }
 
     /// Puts each epoch's lines and untold events into one order.
-    fn order_rooms(&mut self, untold: Vec<Option<Vec<u32>>>) {
-        for (epoch, untold) in self.epochs.iter().zip(untold) {
+    fn order_rooms(&mut self, untold: Vec<(Vec<u32>, bool)>) {
+        for (epoch, (untold, contested)) in self.epochs.iter().zip(untold) {
+            let time = |n: &u32| self.time(*n).unwrap_or(0);
             let mut room = RoomOrder::default();
-            if let Some(untold) = untold {
-                let mut untold = untold.into_iter().peekable();
-                let mut holes = epoch.holes.iter().peekable();
-                for before in 0..=epoch.lines.len() {
-                    while let Some(hole) = holes.next_if(|hole| hole.before == before) {
-                        let covered = |n: &u32| self.time(*n).is_some_and(|t| t <= hole.up_to);
-                        room.gaps.push(room.events.len());
-                        while let Some(node) = untold.next_if(&covered) {
+            let mut untold = untold.into_iter().peekable();
+            let mut holes = epoch.holes.iter().peekable();
+            for before in 0..=epoch.lines.len() {
+                while let Some(hole) = holes.next_if(|hole| hole.before == before) {
+                    let mut covered = Vec::new();
+                    while let Some(node) = untold.next_if(|n| time(n) <= hole.up_to) {
+                        covered.push(node);
+                    }
+                    let numbers = covered.iter().map(|n| self.log.entries[*n as usize].seq);
+                    let is_one = numbers.filter(|n| *n > 0).is_sorted_by(|a, b| a < b);
+                    room.gaps.push(room.events.len());
+                    if !hole.is_edge() || (is_one && !contested) {
+                        for node in covered {
                             room.events.push(node);
                             room.gaps.push(room.events.len());
                         }
                     }
-                    if let Some(line) = epoch.lines.get(before)
-                        && is_stamped(self.log.entries[*line as usize].what)
-                    {
-                        room.events.push(*line);
-                    }
+                }
+                if let Some(line) = epoch.lines.get(before)
+                    && is_stamped(self.log.entries[*line as usize].what)
+                {
+                    room.events.push(*line);
                 }
             }
             self.rooms.push(room);

@@ -5,9 +5,10 @@
 //! is who held the name then, and that is told by the receipts of the JOINs.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::line::What;
-use super::log::{Entry, NO_NAME, NameId, Process};
+use super::log::{self, NO_NAME, NameId, Process};
 use super::order::{NONE, RoomOrder, Stray, Trace};
 use crate::chat::Kind;
 
@@ -74,7 +75,7 @@ fn collect(trace: &Trace) -> Sends {
 }
 
 /// The name of the client that wrote an entry, folded.
-fn holder_name(trace: &Trace, entry: &Entry) -> NameId {
+fn holder_name(trace: &Trace, entry: &log::Entry) -> NameId {
     match trace.log.process(entry) {
         Process::Client(name) => trace.log.names.folded(name),
         Process::Server => NO_NAME,
@@ -84,6 +85,7 @@ fn holder_name(trace: &Trace, entry: &Entry) -> NameId {
 fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
     let mut holders: HashMap<NameId, Holder> = HashMap::new();
     let mut stamped: HashMap<u32, u32> = HashMap::new();
+    let mut guessed = Vec::new();
     let room = trace.epochs[at].room;
     let mut gaps = order.gaps.iter().peekable();
     for (position, &node) in order.events.iter().enumerate() {
@@ -118,18 +120,30 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
             }
             continue;
         };
+        let wrong = difference(trace, send, node);
+        if !holder.is_sure {
+            match wrong {
+                None => guessed.push((send, node)),
+                Some(_) => trace.unjudged.senders += 1,
+            }
+            continue;
+        }
         let first = *stamped.entry(send).or_insert(node);
-        let stray = match difference(trace, send, node) {
-            None if first != node => Some(Stray::StampedTwice {
+        match wrong {
+            Some(stray) => trace.strays.push(stray),
+            None if first != node => trace.strays.push(Stray::StampedTwice {
                 first,
                 second: node,
             }),
-            wrong => wrong,
-        };
-        match stray {
             None => trace.cause[node as usize] = send,
-            Some(stray) if holder.is_sure => trace.strays.push(stray),
-            Some(_) => trace.unjudged.senders += 1,
+        }
+    }
+    for (send, node) in guessed {
+        if let Entry::Vacant(free) = stamped.entry(send) {
+            free.insert(node);
+            trace.cause[node as usize] = send;
+        } else {
+            trace.unjudged.senders += 1;
         }
     }
 }

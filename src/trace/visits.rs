@@ -5,7 +5,8 @@
 //! All of it comes from one run of the server, so it belongs to one epoch of
 //! the room.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use super::epochs::Epoch;
 use super::line::What;
@@ -113,50 +114,72 @@ pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
 }
 
 /// Finds the epoch of each visit. Where a room has several, it is the one
-/// whose lines tell of what arrived; where that leaves a choice, none.
+/// whose lines tell of what arrived; where that leaves a choice, none. None
+/// either if the lines do not tell of most of it: then it may belong to a run
+/// of the server whose log is not there. That the lines tell of somebody's
+/// first JOIN says nothing: those are alike in every run.
 pub fn place_visits(log: &Log, epochs: &mut Vec<Epoch>, visits: &mut [Visit]) {
     let mut by_room: HashMap<NameId, Vec<u32>> = HashMap::new();
+    let mut told_runs: HashMap<NameId, HashSet<u32>> = HashMap::new();
     for (at, epoch) in (0u32..).zip(epochs.iter()) {
         by_room.entry(epoch.room).or_default().push(at);
+        let runs = epoch.lines.iter().map(|i| log.entries[*i as usize].run);
+        told_runs.entry(epoch.room).or_default().extend(runs);
     }
-    let may_lack = !log.has_server()
-        || log
-            .runs
-            .iter()
-            .any(|run| run.process == Process::Server && !(run.whole && run.stopped));
+    let server = log.runs.iter().take_while(|r| r.process == Process::Server);
+    let broken_off: HashSet<u32> = (0u32..)
+        .zip(server)
+        .filter(|(_, run)| !(run.whole && run.stopped))
+        .map(|(at, _)| at)
+        .collect();
     for visit in visits {
         let known = by_room.entry(visit.room).or_insert_with(|| {
             let first = visit.join.or(visit.arrivals.first().copied());
             let name = first.map_or(NO_NAME, |i| log.entries[i as usize].room);
+            let may_lack = !log.has_server() || !broken_off.is_empty();
             epochs.push(Epoch::untold(visit.room, name, may_lack));
             vec![epochs.len() as u32 - 1]
         });
-        visit.epoch = match known[..] {
-            [only] => Some(only),
-            _ => best(log, epochs, known, visit),
-        };
+        let told = told_runs.get(&visit.room);
+        let may_hide = broken_off
+            .iter()
+            .any(|run| told.is_some_and(|told| !told.contains(run)));
+        visit.epoch = best(log, epochs, known, visit, may_hide);
     }
 }
 
-/// The one epoch that fits a visit best.
-fn best(log: &Log, epochs: &[Epoch], known: &[u32], visit: &Visit) -> Option<u32> {
+/// The one epoch that fits a visit best. `may_hide`: the room may have another
+/// one, of which no line is left.
+fn best(log: &Log, epochs: &[Epoch], known: &[u32], visit: &Visit, may_hide: bool) -> Option<u32> {
     let fit = |at: u32| {
         let epoch = &epochs[at as usize];
         let (mut told, mut contradicted) = (0usize, 0usize);
+        let (mut signs, mut beyond) = (0usize, 0usize);
         for arrival in &visit.arrivals {
             let arrival = &log.entries[*arrival as usize];
             let mut lines = epoch.stamped_at(arrival.of);
             if lines.any(|i| same_event(log, &log.entries[i as usize], arrival)) {
                 told += 1;
+                signs += usize::from(arrival.kind != Some(Kind::Join) || arrival.sent > 1);
+            } else if epoch.is_edge_at(arrival.of) {
+                beyond += 1;
             } else if epoch.hole_at(arrival.of).is_none() {
                 contradicted += 1;
             }
         }
-        (std::cmp::Reverse(contradicted), told)
+        (Reverse(contradicted), told, signs, beyond)
     };
     let fits = known.iter().rev().take(TRIED).map(|at| (fit(*at), *at));
     let fits: Vec<_> = fits.collect();
-    let (best, at) = *fits.iter().max_by_key(|(fit, _)| *fit)?;
-    let is_only = fits.iter().filter(|(fit, _)| *fit == best).count() == 1;
-    is_only.then_some(at)
+    let rank = |(fit, _): &((Reverse<usize>, usize, _, _), u32)| (fit.0, fit.1);
+    let (best, at) = *fits.iter().max_by_key(|fit| rank(fit))?;
+    let is_like = |fit: &&_| rank(fit) == (best.0, best.1);
+    let is_only = fits.iter().filter(is_like).count() == 1;
+    let (Reverse(contradicted), _, signs, beyond) = best;
+    let is_believed = match (contradicted, beyond) {
+        (0, 0) => true,
+        (0, beyond) => signs >= beyond || !epochs[at as usize].is_logged,
+        (wrong, beyond) => signs >= wrong + beyond && !may_hide,
+    };
+    (is_only && is_believed).then_some(at)
 }

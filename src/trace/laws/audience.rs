@@ -41,8 +41,8 @@ pub(super) fn try_arrivals(trace: &Trace, findings: &mut Findings) {
             let mut said = trace.log.entries[said as usize];
             if said.what == What::Deliver {
                 said.what = What::Message;
-            } else if cause == NONE {
-                continue;
+            } else if cause == NONE || !trace.is_placed(arrival, visit.epoch) {
+                continue; // whose refusal it is cannot be told
             }
             findings.tried(Law::ForWhom);
             if !may_see(trace, &said, name) {

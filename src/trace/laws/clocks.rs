@@ -25,15 +25,13 @@ pub(super) fn try_own_times(trace: &Trace, findings: &mut Findings) {
             let before = last.map_or(0, |i| entries[i as usize].time.unwrap_or(0));
             findings.tried(law);
             // A room that was found is no event: its clock may stand still.
-            let rises = time > before || (entry.what == What::Room && time == before);
-            if rises {
-                last = Some(line);
-                continue;
+            if time < before || (time == before && entry.what != What::Room) {
+                let lines: Vec<u32> = last.into_iter().chain([line]).collect();
+                findings.broken(law, &lines, || {
+                    format!("the room's clock goes from L={before} to L={time}")
+                });
             }
-            let lines: Vec<u32> = last.into_iter().chain([line]).collect();
-            findings.broken(law, &lines, || {
-                format!("the room's clock goes from L={before} to L={time}")
-            });
+            last = Some(line);
         }
     }
     for run in &trace.log.runs {
@@ -45,7 +43,7 @@ pub(super) fn try_own_times(trace: &Trace, findings: &mut Findings) {
             let entry = &entries[node as usize];
             let Some(time) = entry.time else { continue };
             findings.tried(law);
-            match last {
+            match last.replace((node, time)) {
                 // The start of a run tells where the clock stands; the first
                 // event of an original client bears that time too.
                 Some((before, at)) if time < at || (time == at && !is_at_start(trace, before)) => {
@@ -53,10 +51,10 @@ pub(super) fn try_own_times(trace: &Trace, findings: &mut Findings) {
                         format!("the process's clock goes from L={at} to L={time}")
                     });
                 }
-                _ if time < 0 => {
+                None if time < 0 => {
                     findings.broken(law, &[node], || format!("the clock begins with L={time}"));
                 }
-                _ => last = Some((node, time)),
+                _ => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 mod audience;
 mod clocks;
 mod outboxes;
+mod presence;
 mod roster;
 mod streams;
 
@@ -108,10 +109,11 @@ impl Findings {
         let mut findings = Self::default();
         clocks::try_own_times(trace, &mut findings);
         clocks::try_condition(trace, &mut findings);
-        streams::try_streams(trace, &mut findings);
+        let presences = presence::Presences::of(trace);
+        streams::try_streams(trace, &presences, &mut findings);
         roster::try_rooms(trace, &mut findings);
         audience::try_arrivals(trace, &mut findings);
-        outboxes::try_outboxes(trace, &mut findings);
+        outboxes::try_outboxes(trace, &presences, &mut findings);
         try_strays(trace, &mut findings);
         findings
     }

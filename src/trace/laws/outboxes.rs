@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::audience::{may_see, told_the_wrong_one};
+use super::presence::{Presence, Presences};
 use super::{Findings, Law};
 use crate::trace::line::What;
 use crate::trace::log::{NameId, Process};
@@ -16,12 +17,11 @@ use crate::trace::order::Trace;
 /// A participant of a room in one epoch.
 type Key = (u32, NameId);
 
-pub(super) fn try_outboxes(trace: &Trace, findings: &mut Findings) {
+pub(super) fn try_outboxes(trace: &Trace, presences: &Presences<'_>, findings: &mut Findings) {
     let puts = puts(trace);
     if puts.is_empty() {
         return;
     }
-    let turns = turns(trace);
     // The last put of each participant in each stretch between its turns, and
     // the last one that had a number.
     let mut last: HashMap<(Key, usize), (u32, u32)> = HashMap::new();
@@ -35,24 +35,24 @@ pub(super) fn try_outboxes(trace: &Trace, findings: &mut Findings) {
             });
         }
         let key = (epoch, trace.log.names.folded(entry.by));
-        let own = turns.get(&key).map_or(&[][..], Vec::as_slice);
-        let stretch = own.partition_point(|(time, _)| *time <= entry.of);
-        let turn = stretch.checked_sub(1).map(|at| own[at].1);
-        let has_left = turn.filter(|node| entries[*node as usize].what == What::Leave);
         findings.tried(Law::JoinedAndLeft);
-        if let Some(leave) = has_left.filter(|_| stretch == own.len()) {
-            findings.broken(Law::JoinedAndLeft, &[leave, put], || {
+        if let Presence::Out(shown_by) = presences.at(epoch, key.1, entry.of) {
+            let lines: Vec<u32> = shown_by.into_iter().chain([put]).collect();
+            findings.broken(Law::JoinedAndLeft, &lines, || {
                 format!(
-                    "L={} was put into the outbox of somebody who had left",
+                    "L={} was put into the outbox of somebody who was not in the room",
                     entry.of
                 )
             });
+            continue;
         }
+        let turns = presences.turns(epoch, key.1);
+        let stretch = turns.partition_point(|(time, _)| *time <= entry.of);
         let before = last.get(&(key, stretch)).copied();
         let numbered = before.map_or(put, |(_, numbered)| numbered);
         let now = (put, if entry.seq > 0 { put } else { numbered });
         last.insert((key, stretch), now);
-        let Some((before, numbered)) = before.filter(|_| has_left.is_none()) else {
+        let Some((before, numbered)) = before else {
             continue;
         };
         let (time, number) = (entries[before as usize].of, entries[numbered as usize].seq);
@@ -103,22 +103,4 @@ fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
         }
     }
     puts
-}
-
-/// When each participant came, came back and left: Lamport times, rising, and
-/// the events.
-fn turns(trace: &Trace) -> HashMap<Key, Vec<(i64, u32)>> {
-    let mut turns: HashMap<Key, Vec<(i64, u32)>> = HashMap::new();
-    for (at, room) in (0u32..).zip(&trace.rooms) {
-        for &node in &room.events {
-            let entry = &trace.log.entries[node as usize];
-            if matches!(entry.what, What::Join | What::Resume | What::Leave) {
-                let key = (at, trace.log.names.folded(entry.who));
-                let time = entry.time.unwrap_or(0);
-                turns.entry(key).or_default().push((time, node));
-            }
-        }
-    }
-    turns.values_mut().for_each(|times| times.sort_unstable());
-    turns
 }

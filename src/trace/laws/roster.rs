@@ -50,6 +50,9 @@ fn try_room(trace: &Trace, order: &RoomOrder, findings: &mut Findings) {
             roster.is_complete = false;
             numbers.is_gapless = false;
         }
+        if node as usize >= trace.told {
+            continue; // it lies in a gap, where nothing is certain
+        }
         let entry = &trace.log.entries[node as usize];
         roster.take(trace, node, entry, findings);
         numbers.take(trace, node, entry, findings);

@@ -1,0 +1,3 @@
+//! The integration tests: one binary, since each one links gRPC anew.
+
+mod trace;
