@@ -1,6 +1,8 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
+mod before;
 mod check;
+mod diagram;
 
 use std::process::ExitCode;
 
@@ -18,12 +20,18 @@ struct CommandLine {
 enum Command {
     /// Check the logs of a run against the laws of the chat
     Check(check::Check),
+    /// Draw the space-time diagram of a run from its logs
+    Diagram(diagram::Diagram),
+    /// Say which of two events happened before the other
+    Before(before::Before),
 }
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Check(check) => check.run(),
+        Command::Diagram(diagram) => diagram.run(),
+        Command::Before(before) => before.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));

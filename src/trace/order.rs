@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use super::epochs::{Epoch, epochs, is_stamped};
 use super::line::What;
-use super::log::{Entry, Log, NO_NAME, Process, ReadError};
+use super::log::{Entry, Log, NO_NAME, NameId, Process, ReadError};
 use super::sends::match_sends;
 use super::visits::{Visit, place_visits, same_event, visits};
 use crate::chat::Kind;
@@ -119,6 +119,17 @@ impl Trace {
         match_sends(&mut trace);
         trace.order_processes();
         trace
+    }
+
+    /// The room of this name, folded, if the logs tell of it.
+    pub fn room(&self, name: &str) -> Option<NameId> {
+        let name = name.trim();
+        let id = self
+            .log
+            .names
+            .find(name.strip_prefix('#').unwrap_or(name))?;
+        let room = self.log.names.folded(id);
+        self.epochs.iter().any(|e| e.room == room).then_some(room)
     }
 
     /// Whether this entry is an event: something that has a place in

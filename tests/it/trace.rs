@@ -1,7 +1,9 @@
 //! The log checker and the diagrams.
 
+mod crowd;
 mod random_runs;
 mod simulation;
+mod speed;
 
 use chitchat::trace::check::Verdict;
 use chitchat::trace::laws::Law;
