@@ -3,7 +3,8 @@
 
 use super::chain::shortest;
 use super::check::{process_name, shown};
-use super::log::{NameId, Process};
+use super::log::Process;
+use super::names::NameId;
 use super::order::Trace;
 use crate::chat::sanitise;
 

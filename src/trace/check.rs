@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 use super::laws::{Findings, Law, Violation};
 use super::line::What;
-use super::log::{Log, NO_NAME, NameId, Process};
+use super::log::{Log, Process};
+use super::names::{NO_NAME, NameId};
 use super::order::Trace;
 use crate::chat::sanitise;
 

@@ -10,7 +10,8 @@
 use std::collections::HashMap;
 
 use super::line::What;
-use super::log::{Log, NameId, Process};
+use super::log::{Log, Process};
+use super::names::NameId;
 
 /// How many epochs of a room are looked at to see with which one a run goes
 /// on.
@@ -25,7 +26,7 @@ pub struct Epoch {
     pub name: NameId,
     /// The room's lines, `ROOM` lines among them, as they stand in the log.
     pub lines: Vec<u32>,
-    /// Where lines may lack, in their order.
+    /// Where lines may lack: stretches apart from each other, in order.
     pub holes: Vec<Hole>,
     /// Whether the server's log tells of it at all.
     pub is_logged: bool,
@@ -86,9 +87,10 @@ impl Epoch {
             .map(|(_, line)| *line)
     }
 
-    /// Which hole an event of this Lamport time may be in.
-    pub fn hole_at(&self, time: i64) -> Option<usize> {
-        self.holes.iter().position(|hole| hole.covers(time))
+    /// Whether an event of this Lamport time may lack.
+    pub fn may_lack(&self, time: i64) -> bool {
+        let at = self.holes.partition_point(|hole| hole.up_to < time);
+        self.holes.get(at).is_some_and(|hole| hole.covers(time))
     }
 
     /// Whether an event of this Lamport time may lack before or behind all

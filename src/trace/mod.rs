@@ -4,7 +4,7 @@
 //! side by side. Everything else here reads logs of past runs and knows
 //! nothing of sessions or of gRPC:
 //!
-//! - [`log`] reads files into a compact model;
+//! - [`log`] reads files into a compact model, with [`names`] kept once;
 //! - `epochs` tells each room's histories apart, `visits` what a client saw
 //!   through one connection, and `streams` what it got as one participant;
 //! - [`order`] connects the events: happened-before; `sends` finds which send
@@ -21,6 +21,7 @@ mod epochs;
 pub mod laws;
 pub mod line;
 pub mod log;
+pub mod names;
 pub mod order;
 mod sends;
 mod streams;

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 
 use super::epochs::{Epoch, epochs, is_stamped};
 use super::line::What;
-use super::log::{Entry, Log, NO_NAME, NameId, Process, ReadError};
+use super::log::{Entry, Log, Process, ReadError};
+use super::names::{NO_NAME, NameId};
 use super::sends::match_sends;
 use super::visits::{Visit, place_visits, same_event, visits};
 use crate::chat::Kind;
@@ -179,7 +180,7 @@ impl Trace {
                     self.cause[arrival as usize] = line;
                 } else if let Some(said) = epoch.stamped_at(entry.of).next() {
                     self.strays.push(Stray::Altered { arrival, said });
-                } else if epoch.hole_at(entry.of).is_none() {
+                } else if !epoch.may_lack(entry.of) {
                     self.strays.push(Stray::Unsaid(arrival));
                 } else if let Some((node, first)) = untold.get(&(at, entry.of)).copied() {
                     if same(&node) {

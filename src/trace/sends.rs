@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::line::What;
-use super::log::{self, NO_NAME, NameId, Process};
+use super::log::{self, Process};
+use super::names::{NO_NAME, NameId};
 use super::order::{NONE, RoomOrder, Stray, Trace};
 use crate::chat::Kind;
 
@@ -16,8 +17,10 @@ use crate::chat::Kind;
 #[derive(Clone, Copy)]
 struct Holder {
     run: u32,
-    /// Whether that is beyond doubt.
-    is_sure: bool,
+    /// Whether a receipt tells of it.
+    is_told: bool,
+    /// After how many gaps: behind the next one somebody else may speak.
+    gap: usize,
 }
 
 /// What the clients tell of their sends.
@@ -88,10 +91,10 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
     let mut guessed = Vec::new();
     let room = trace.epochs[at].room;
     let mut gaps = order.gaps.iter().peekable();
+    let mut gap = 0;
     for (position, &node) in order.events.iter().enumerate() {
         while gaps.next_if(|gap| **gap <= position).is_some() {
-            // Whoever held a name may have lost it meanwhile.
-            holders.values_mut().for_each(|h| h.is_sure = false);
+            gap += 1;
         }
         let entry = trace.log.entries[node as usize];
         let name = trace.log.names.folded(entry.who);
@@ -103,8 +106,8 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
             holders.remove(&name);
             if let Some(join) = join {
                 let run = trace.log.entries[join as usize].run;
-                let is_sure = sure.is_some();
-                holders.insert(name, Holder { run, is_sure });
+                let is_told = sure.is_some();
+                holders.insert(name, Holder { run, is_told, gap });
                 trace.cause[node as usize] = join;
             }
             continue;
@@ -112,8 +115,9 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
         let Some(holder) = holders.get(&name).copied().filter(|_| entry.sent != 0) else {
             continue;
         };
+        let is_sure = holder.is_told && holder.gap == gap;
         let Some(&send) = sends.by_time.get(&(holder.run, entry.sent)) else {
-            if holder.is_sure && must_be_told(trace, holder.run, entry.sent) {
+            if is_sure && must_be_told(trace, holder.run, entry.sent) {
                 trace.strays.push(Stray::NeverSent(node));
             } else {
                 trace.unjudged.senders += 1;
@@ -121,7 +125,7 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
             continue;
         };
         let wrong = difference(trace, send, node);
-        if !holder.is_sure {
+        if !is_sure {
             match wrong {
                 None => guessed.push((send, node)),
                 Some(_) => trace.unjudged.senders += 1,

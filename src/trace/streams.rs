@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::log::{NO_NAME, NameId, Process};
+use super::log::Process;
+use super::names::{NO_NAME, NameId};
 use super::order::Trace;
 
 /// The visits of one participant, in order.
@@ -11,6 +12,8 @@ use super::order::Trace;
 pub struct Stream {
     /// Its participant's name, folded.
     pub name: NameId,
+    /// Its participant's name, as it is written.
+    pub written: NameId,
     /// The room's epoch, if it can be told.
     pub epoch: Option<u32>,
     /// Which of the trace's visits.
@@ -26,6 +29,7 @@ impl Stream {
         };
         Self {
             name: trace.log.names.folded(name),
+            written: name,
             epoch: visit.epoch,
             visits: vec![at],
         }

@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::epochs::Epoch;
 use super::line::What;
-use super::log::{Entry, Log, NO_NAME, NameId, Process};
+use super::log::{Entry, Log, Process};
+use super::names::{NO_NAME, NameId};
 use crate::chat::Kind;
 
 /// How many epochs of a room are tried for a visit.
@@ -132,6 +133,7 @@ pub fn place_visits(log: &Log, epochs: &mut Vec<Epoch>, visits: &mut [Visit]) {
         .filter(|(_, run)| !(run.whole && run.stopped))
         .map(|(at, _)| at)
         .collect();
+    let mut may_hide: HashMap<NameId, bool> = HashMap::new();
     for visit in visits {
         let known = by_room.entry(visit.room).or_insert_with(|| {
             let first = visit.join.or(visit.arrivals.first().copied());
@@ -140,10 +142,11 @@ pub fn place_visits(log: &Log, epochs: &mut Vec<Epoch>, visits: &mut [Visit]) {
             epochs.push(Epoch::untold(visit.room, name, may_lack));
             vec![epochs.len() as u32 - 1]
         });
-        let told = told_runs.get(&visit.room);
-        let may_hide = broken_off
-            .iter()
-            .any(|run| told.is_some_and(|told| !told.contains(run)));
+        let may_hide = *may_hide.entry(visit.room).or_insert_with(|| {
+            let told = told_runs.get(&visit.room);
+            let is_untold = |run| told.is_some_and(|told| !told.contains(run));
+            broken_off.iter().any(is_untold)
+        });
         visit.epoch = best(log, epochs, known, visit, may_hide);
     }
 }
@@ -163,7 +166,7 @@ fn best(log: &Log, epochs: &[Epoch], known: &[u32], visit: &Visit, may_hide: boo
                 signs += usize::from(arrival.kind != Some(Kind::Join) || arrival.sent > 1);
             } else if epoch.is_edge_at(arrival.of) {
                 beyond += 1;
-            } else if epoch.hole_at(arrival.of).is_none() {
+            } else if !epoch.may_lack(arrival.of) {
                 contradicted += 1;
             }
         }

@@ -3,10 +3,10 @@
 use super::picture::{Item, Picture};
 use crate::chat::sanitise;
 use crate::trace::line::{Line, What};
-use crate::trace::log::{Entry, NO_NAME, Process};
+use crate::trace::log::{Entry, Process};
+use crate::trace::names::NO_NAME;
 
 /// What happened, in a few words, safe to show: who said what, who joined.
-/// For a client's own events, which the server's label explains, it is short.
 pub(super) fn label(picture: &Picture<'_>, item: &Item) -> String {
     let log = &picture.trace.log;
     let entry = picture.entry(item);
@@ -28,7 +28,8 @@ pub(super) fn label(picture: &Picture<'_>, item: &Item) -> String {
         (What::Start, false) => "starts".to_owned(),
         (What::Stop, false) => "ends".to_owned(),
         (What::Lost, false) => "connection lost".to_owned(),
-        _ => words,
+        (What::Send, _) => format!("sends {}", text(entry, &words, &["Sent ".to_owned()])),
+        _ => text(entry, &words, &[]).to_owned(),
     };
     sanitise(&label).into_owned()
 }
@@ -70,7 +71,11 @@ fn refusal<'a>(who: &str, entry: &Entry, words: &'a str) -> &'a str {
 
 /// What was said, without what the log's words put around it.
 fn text<'a>(entry: &Entry, words: &'a str, before: &[String]) -> &'a str {
-    let time = entry.time.unwrap_or(entry.of);
+    // A client's line, and what it tells of the server's, has the server's time.
+    let time = match entry.what {
+        What::Deliver => entry.of,
+        _ => entry.time.unwrap_or(entry.of),
+    };
     let arrived = format!("[Server @ L={time}] ");
     let text = before.iter().find_map(|b| words.strip_prefix(b.as_str()));
     let text = text.or(words.strip_prefix(&arrived)).unwrap_or(words);

@@ -77,10 +77,11 @@ fn line(picture: &Picture<'_>, item: &Item) -> String {
             format!("    p{to}-xp0: {}\n", escaped(&text))
         }
         (None, What::Send) => String::new(), // the arrow is drawn where it ends
+        (None, What::Start | What::Stop) if !picture.is_server(item) => String::new(),
         (None, _) => {
-            let text = match picture.trace.time(item.node) {
-                Some(time) => format!("L={time} {text}"),
-                None => text,
+            let text = match picture.trace.is_event(item.node) {
+                true => format!("L={} {text}", time(item)),
+                false => text,
             };
             format!("    Note over p{to}: {}\n", escaped(&text))
         }

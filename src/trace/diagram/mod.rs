@@ -11,11 +11,10 @@ mod picture;
 mod rows;
 mod shiviz;
 mod svg;
-mod svg_parts;
 
 use std::path::Path;
 
-use super::log::NameId;
+use super::names::NameId;
 use super::order::Trace;
 use picture::Picture;
 

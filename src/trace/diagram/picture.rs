@@ -14,6 +14,9 @@ use crate::trace::order::{NONE, Trace};
 const MAX_STAMPED: usize = 500;
 const MAX_ITEMS: usize = 12_000;
 
+/// The most processes in one picture.
+const MAX_COLUMNS: usize = 64;
+
 /// A process's line in the picture.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -104,6 +107,11 @@ impl<'a> Picture<'a> {
     }
 
     fn add(&mut self, column: usize, node: u32) {
+        if self.items.len() >= 2 * MAX_ITEMS || column >= MAX_COLUMNS {
+            let words = "not all that the clients tell is drawn; --from, --until and --only choose";
+            self.left_out.get_or_insert_with(|| words.to_owned());
+            return;
+        }
         let at = self.items.len();
         self.items.push(Item {
             node,
@@ -126,7 +134,7 @@ impl<'a> Picture<'a> {
         let server = log.runs.iter().filter(|run| run.process == Process::Server);
         let end = server.map(|run| run.end).max().unwrap_or(0);
         let mut waiting = stamped.iter().copied().peekable();
-        let mut is_near = choice.from.is_none();
+        let (mut is_near, mut marks) = (choice.from.is_none(), 0);
         for node in 0..end {
             let entry = &log.entries[node as usize];
             if is_stamped(entry.what) {
@@ -139,7 +147,8 @@ impl<'a> Picture<'a> {
                 if is_near {
                     self.add(0, node);
                 }
-            } else if is_near && is_server_mark(log, entry, choice) {
+            } else if is_near && marks < MAX_STAMPED && is_server_mark(log, entry, choice) {
+                marks += 1;
                 self.add(0, node);
             }
             if is_cut && waiting.peek().is_none() {
@@ -172,14 +181,15 @@ impl<'a> Picture<'a> {
             let before = (run.first..*first).rev().take_while(is_mark).last();
             let behind = (*last + 1..run.end).take_while(is_mark).last();
             let source = trace.log.entries[run.first as usize].source;
-            let column = *column_of.entry((run.process, source)).or_insert_with(|| {
+            let next = self.columns.len();
+            let column = *column_of.entry((run.process, source)).or_insert(next);
+            if column == next && next < MAX_COLUMNS {
                 self.columns.push(Column {
                     name: process_name(&trace.log, run.process),
                     process: run.process,
                     items: Vec::new(),
                 });
-                self.columns.len() - 1
-            });
+            }
             for node in before.unwrap_or(*first)..=behind.unwrap_or(*last) {
                 if is_mark(&node) || is_shown(&node) {
                     self.add(column, node);

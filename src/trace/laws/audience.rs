@@ -2,7 +2,8 @@
 
 use super::{Findings, Law};
 use crate::trace::line::What;
-use crate::trace::log::{Entry, NO_NAME, NameId, Process};
+use crate::trace::log::{Entry, Process};
+use crate::trace::names::{NO_NAME, NameId};
 use crate::trace::order::{NONE, Trace};
 
 /// Whether what the server stamped may be seen by this participant.

@@ -63,7 +63,7 @@ impl Law {
             Law::ClockCondition => "if a happened before b, then L(a) < L(b)",
             Law::OneOrder => "whoever gets two events gets them in the order of the room's L",
             Law::NoGap => {
-                "from its joining to its end a participant gets every number of the room once"
+                "a room's numbers rise by one, and from joining to its end a participant gets each once"
             }
             Law::NothingFromNowhere => "what arrives was stamped, and what was stamped was sent",
             Law::JoinedAndLeft => {

@@ -11,7 +11,8 @@ use super::audience::{may_see, told_the_wrong_one};
 use super::presence::{Presence, Presences};
 use super::{Findings, Law};
 use crate::trace::line::What;
-use crate::trace::log::{NameId, Process};
+use crate::trace::log::Process;
+use crate::trace::names::NameId;
 use crate::trace::order::Trace;
 
 /// A participant of a room in one epoch.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::trace::line::What;
-use crate::trace::log::NameId;
+use crate::trace::names::NameId;
 use crate::trace::order::Trace;
 
 /// Whether a participant is in a room at some time.

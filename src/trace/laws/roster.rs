@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{Findings, Law};
 use crate::trace::line::What;
-use crate::trace::log::{Entry, NO_NAME, NameId};
+use crate::trace::log::Entry;
+use crate::trace::names::{NO_NAME, NameId};
 use crate::trace::order::{RoomOrder, Trace};
 
 /// Where a participant is, and the event that says so.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::presence::{Presence, Presences};
 use super::{Findings, Law};
 use crate::trace::line::What;
-use crate::trace::log::{NO_NAME, NameId};
+use crate::trace::names::{NO_NAME, NameId};
 use crate::trace::order::Trace;
 use crate::trace::streams::{Stream, streams};
 use crate::trace::visits::Visit;
@@ -226,7 +226,7 @@ fn try_personal(
             let later = |i: &u32| trace.log.entries[*i as usize].of > time;
             let after = stream.arrivals(trace).find(later).unwrap_or(last);
             findings.broken(Law::ForWhom, &[node, after], || {
-                let name = trace.log.names.text(stream.name);
+                let name = trace.log.names.text(stream.written);
                 format!("L={time} never reached {name}, who got what came later")
             });
         }

@@ -1,26 +1,15 @@
 //! Texts in the picture: how wide they are, where they are cut, how they are
-//! written; and its style.
+//! written; and the style of everything.
 
 /// The width of an average character, in pixels: of the wide fonts that some
 /// systems have, so that nothing is cut or touches where they are used.
 pub(super) const LABEL_EM: f64 = 6.9;
 /// The same for what is bold.
 pub(super) const BOLD_EM: f64 = 7.7;
+/// The same for the title.
+pub(super) const TITLE_EM: f64 = 9.6;
 /// The same for the small text.
 pub(super) const TIME_EM: f64 = 6.0;
-
-/// What the signs mean: refusals, private messages, what comes from the past,
-/// losses.
-pub(super) const SIGNS: [(&str, &str); 4] = [
-    ("refused", "refused; its sender alone is told"),
-    ("private", "private; the two alone are told"),
-    ("replayed", "from the past"),
-    ("mark", "lost; a dotted line: not connected"),
-];
-
-/// How to read the picture.
-pub(super) const HOW_TO_READ: &str = "Time runs downwards: what happened before something else stands above it. \
-The numbers are Lamport times, L the server's, and below each dot its process's own.";
 
 /// Colours for light and dark, and everything else that all pictures share.
 pub(super) const STYLE: &str = "
@@ -37,19 +26,21 @@ text{fill:var(--ink);font-size:12px}
 .again{fill:var(--c);font-weight:600;text-anchor:middle;paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 .arrow{stroke:var(--c);stroke-width:1.1;fill:none;opacity:.85}
 .head{fill:var(--c)}
-.dot{fill:var(--c);stroke:var(--paper);stroke-width:1}
+.crowd .arrow{stroke-width:.7;opacity:.5}
+.crowd .head{opacity:.8}
+circle{fill:var(--c);stroke:var(--paper);stroke-width:1}
 .private{stroke-dasharray:1.5 2.5;stroke-width:1.5}
 .replayed{stroke-dasharray:7 3;stroke-width:.8}
 .refused{stroke:var(--no);stroke-dasharray:4 2.5}
 .head.refused{fill:var(--no);stroke:none}
 .head.private,.head.replayed{stroke:none}
-.dot.no{fill:var(--paper);stroke:var(--no);stroke-width:2}
+circle.no{fill:var(--paper);stroke:var(--no);stroke-width:2}
 .mark{stroke:var(--no);stroke-width:1.9;fill:none}
 .bar{stroke:var(--dim);stroke-width:2;fill:none}
 .time{font-weight:600;text-anchor:end}
 .what{text-anchor:end}
 .aside{fill:var(--dim);font-style:italic}
-text.no{fill:var(--no)}
+text.refusal{fill:var(--no)}
 .own{font-size:10px;fill:var(--dim);paint-order:stroke;stroke:var(--paper);stroke-width:2.5px}
 .legend{font-size:10.5px;fill:var(--dim)}
 ";
