@@ -210,3 +210,71 @@ fn goes_on(known: &[Open], time: i64) -> Option<usize> {
     let fits = looked_at.into_iter().find(|(_, open)| open.last <= time);
     Some(fits.map_or(last, |(at, _)| at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &str) -> Vec<Epoch> {
+        let lines: String = lines
+            .lines()
+            .map(|l| format!("t INFO [Server] {l}: x\n"))
+            .collect();
+        epochs(&Log::from_texts(vec![("server.log".to_owned(), lines)]).unwrap())
+    }
+
+    /// The holes of an epoch, as stretches of Lamport time.
+    fn holes(epoch: &Epoch) -> Vec<(i64, i64)> {
+        epoch.holes.iter().map(|h| (h.after, h.up_to)).collect()
+    }
+
+    #[test]
+    fn a_run_that_finds_the_room_goes_on_with_it() {
+        let epochs = read(
+            "START\nJOIN L=2 seq=1 room=r who=A\nSTOP\nSTART\nROOM L=2 room=r\n\
+             LEAVE L=3 seq=2 room=r who=A\nSTOP",
+        );
+        assert_eq!(epochs.len(), 1);
+        assert_eq!((epochs[0].lines.len(), holes(&epochs[0])), (3, vec![]));
+    }
+
+    #[test]
+    fn a_run_that_does_not_find_the_room_begins_it_anew() {
+        let epochs = read(
+            "START\nJOIN L=2 seq=1 room=r who=A\nSTOP\nSTART\nJOIN L=2 seq=1 room=R who=B\nSTOP",
+        );
+        assert_eq!(epochs.len(), 2);
+        assert!(
+            epochs
+                .iter()
+                .all(|e| e.holes.is_empty() && e.room == epochs[0].room)
+        );
+    }
+
+    #[test]
+    fn what_a_killed_server_did_not_log_is_a_hole() {
+        let epochs = read("START\nJOIN L=2 seq=1 room=r who=A\nSTART\nROOM L=5 room=r\nSTOP");
+        assert_eq!(holes(&epochs[0]), [(2, 5)]);
+        assert!(epochs[0].may_lack(3) && epochs[0].may_lack(5) && !epochs[0].may_lack(6));
+        assert!(!epochs[0].is_edge_at(4));
+    }
+
+    #[test]
+    fn a_log_that_begins_late_or_does_not_end_may_lack_what_lies_beyond() {
+        let epochs = read("JOIN L=7 seq=3 room=r who=A");
+        assert_eq!(holes(&epochs[0]), [(0, 6), (7, i64::MAX)]);
+        assert!(epochs[0].is_edge_at(6) && epochs[0].is_edge_at(8) && !epochs[0].is_edge_at(7));
+    }
+
+    #[test]
+    fn a_room_that_goes_back_is_the_same_room_unless_an_earlier_history_fits() {
+        let back = read("START\nJOIN L=9 seq=1 room=r who=A\nSTART\nROOM L=5 room=r");
+        assert_eq!(back.len(), 1);
+        let earlier = read(
+            "START\nJOIN L=5 seq=1 room=r who=A\nSTOP\nSTART\nJOIN L=9 seq=1 room=r who=A\nSTOP\n\
+             START\nROOM L=5 room=r\nSTOP",
+        );
+        assert_eq!(earlier.len(), 2);
+        assert_eq!((earlier[0].lines.len(), earlier[1].lines.len()), (2, 1));
+    }
+}

@@ -331,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_characters_that_never_end_take_no_time() {
+        let line = format!("{HEAD}STOP: {}}}", "\\u{".repeat(300_000));
+        let read = Line::parse(&line).unwrap();
+        assert_eq!(read.words.len(), 2 * 300_000 + 1);
+    }
+
+    #[test]
     fn what_is_not_of_the_grammar_is_not_read() {
         for line in [
             "",
