@@ -1,6 +1,9 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
+mod before;
+mod check;
 mod client;
+mod diagram;
 mod exit;
 mod history;
 mod logging;
@@ -29,20 +32,26 @@ enum Command {
     Client(client::Args),
     /// Print a room's past
     History(history::Args),
+    /// Check the logs of a run against the laws of the chat
+    Check(check::Check),
+    /// Draw the space-time diagram of a run from its logs
+    Diagram(diagram::Diagram),
+    /// Say which of two events happened before the other
+    Before(before::Before),
 }
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
-        Command::Server(args) => args.run(),
-        Command::Client(args) => args.run(),
-        Command::History(args) => args.run(),
+        Command::Server(args) => args.run().map(ExitCode::from),
+        Command::Client(args) => args.run().map(ExitCode::from),
+        Command::History(args) => args.run().map(ExitCode::from),
+        Command::Check(check) => check.run(),
+        Command::Diagram(diagram) => diagram.run(),
+        Command::Before(before) => before.run(),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));
-            Exit::Failed.into()
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));
+        Exit::Failed.into()
+    })
 }

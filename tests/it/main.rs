@@ -15,3 +15,4 @@ mod program;
 mod resume;
 mod rooms;
 mod texts;
+mod trace;

@@ -1,0 +1,52 @@
+//! `chitchat check`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::chat::sanitise;
+use crate::trace::check::Verdict;
+use crate::trace::order::Trace;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 every law holds; 1 a law is violated; 2 the logs cannot be read.";
+
+/// What may be typed after `chitchat check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Check {
+    /// The logs: the server's and any number of clients', in any order
+    #[arg(required = true, value_name = "LOG")]
+    logs: Vec<PathBuf>,
+}
+
+impl Check {
+    /// Prints the verdict.
+    ///
+    /// # Errors
+    /// The verdict cannot be written.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let trace = match Trace::read(&self.logs) {
+            Ok(trace) => trace,
+            Err(error) => return Ok(unreadable(error.into())),
+        };
+        let verdict = Verdict::of(&trace);
+        print(verdict.words().as_bytes())?;
+        Ok(ExitCode::from(u8::from(!verdict.holds())))
+    }
+}
+
+/// Says why the logs cannot be read: that is exit code 2.
+pub(super) fn unreadable(error: anyhow::Error) -> ExitCode {
+    eprintln!("chitchat: {}", sanitise(&format!("{error:#}")));
+    ExitCode::from(2)
+}
+
+/// Writes to standard output. Whoever stops reading has read enough.
+pub(super) fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,107 @@
+//! What the server says that it put into whose outbox: it does at debug level,
+//! and then stands in for the logs of clients that are not there.
+//!
+//! What comes from the past does not go through an outbox. An outbox ends when
+//! its participant is lost or let go, and what is in it is lost then: so only
+//! what lies between two of a participant's comings and goings is compared.
+
+use std::collections::HashMap;
+
+use super::audience::{may_see, told_the_wrong_one};
+use super::presence::{Presence, Presences};
+use super::{Findings, Law};
+use crate::trace::line::What;
+use crate::trace::log::Process;
+use crate::trace::names::NameId;
+use crate::trace::order::Trace;
+
+/// A participant of a room in one epoch.
+type Key = (u32, NameId);
+
+pub(super) fn try_outboxes(trace: &Trace, presences: &Presences<'_>, findings: &mut Findings) {
+    let puts = puts(trace);
+    if puts.is_empty() {
+        return;
+    }
+    // The last put of each participant in each stretch between its turns, and
+    // the last one that had a number.
+    let mut last: HashMap<(Key, usize), (u32, u32)> = HashMap::new();
+    for (put, epoch, said) in puts {
+        let entries = &trace.log.entries;
+        let (entry, event) = (&entries[put as usize], &entries[said as usize]);
+        findings.tried(Law::ForWhom);
+        if !may_see(trace, event, entry.by) {
+            findings.broken(Law::ForWhom, &[said, put], || {
+                told_the_wrong_one(trace, event, entry.by)
+            });
+        }
+        let key = (epoch, trace.log.names.folded(entry.by));
+        findings.tried(Law::JoinedAndLeft);
+        if let Presence::Out(shown_by) = presences.at(epoch, key.1, entry.of) {
+            let lines: Vec<u32> = shown_by.into_iter().chain([put]).collect();
+            findings.broken(Law::JoinedAndLeft, &lines, || {
+                format!(
+                    "L={} was put into the outbox of somebody who was not in the room",
+                    entry.of
+                )
+            });
+            continue;
+        }
+        let turns = presences.turns(epoch, key.1);
+        let stretch = turns.partition_point(|(time, _)| *time <= entry.of);
+        let before = last.get(&(key, stretch)).copied();
+        let numbered = before.map_or(put, |(_, numbered)| numbered);
+        let now = (put, if entry.seq > 0 { put } else { numbered });
+        last.insert((key, stretch), now);
+        let Some((before, numbered)) = before else {
+            continue;
+        };
+        let (time, number) = (entries[before as usize].of, entries[numbered as usize].seq);
+        findings.tried(Law::OneOrder);
+        if entry.of < time {
+            findings.broken(Law::OneOrder, &[before, put], || {
+                format!("L={} was put after L={time} into one outbox", entry.of)
+            });
+        } else if entry.of == time {
+            findings.broken(Law::NoGap, &[before, put], || {
+                format!("L={time} was put into one outbox twice")
+            });
+        } else if number > 0 && entry.seq > number.saturating_add(1) {
+            findings.broken(Law::NoGap, &[numbered, put], || {
+                format!("number {} was not put into this outbox", number + 1)
+            });
+        }
+    }
+}
+
+/// The lines that tell of an outbox, each with its epoch and its event.
+fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
+    let mut epoch_of: HashMap<u32, u32> = HashMap::new();
+    let mut puts = Vec::new();
+    let is_put = |node: &u32| {
+        let entry = &trace.log.entries[*node as usize];
+        entry.what == What::Deliver && trace.log.process(entry) == Process::Server
+    };
+    let told = 0..trace.told as u32;
+    if !told.clone().any(|node| is_put(&node)) {
+        return puts;
+    }
+    for (at, epoch) in (0u32..).zip(&trace.epochs) {
+        epoch_of.extend(epoch.lines.iter().map(|line| (*line, at)));
+    }
+    // An epoch's line comes before what tells of its outboxes, in one run.
+    let mut now: HashMap<NameId, u32> = HashMap::new();
+    for node in told {
+        let entry = &trace.log.entries[node as usize];
+        let room = trace.log.names.folded(entry.room);
+        if let Some(epoch) = epoch_of.get(&node) {
+            now.insert(room, *epoch);
+        } else if is_put(&node)
+            && let Some(&epoch) = now.get(&room)
+            && let Some(said) = trace.epochs[epoch as usize].stamped_at(entry.of).next()
+        {
+            puts.push((node, epoch, said));
+        }
+    }
+    puts
+}
