@@ -182,7 +182,7 @@ fn the_last_so_many_events_are_so_many_and_none_is_asked_for_by_nothing() {
 #[test]
 fn a_position_in_the_future_or_no_longer_kept_is_out_of_range() {
     const KEPT: i64 = 100_000; // by the store in memory, in every room
-    let server = TestServer::start();
+    let server = TestServer::with(|s| s.outbox_events = 2 * KEPT as usize);
     let out_of_range = |past| {
         let (code, words) = Peer::ask(&server.address, asking("Late", 9, past, true)).status();
         assert_eq!(code, Code::OUT_OF_RANGE.0, "{words}");
