@@ -91,4 +91,7 @@ for name in Alex Aske Bob; do
 done
 printf '\nThe server logged\n'
 sed -n 's/.*\[Server\] [^:]*: /    /p' demo/server.log | cut -c 1-100
-printf '\nAll logs are in demo/.\n'
+printf '\nDo the logs obey the laws of the chat?\n'
+"$program" check demo/*.log | sed 's/^/    /'
+"$program" diagram demo/*.log -o demo/conversation.svg
+printf '\nThe logs are in demo/, and drawn in demo/conversation.svg.\n'

@@ -266,7 +266,10 @@ impl Link {
             let requests = conversation.next_out();
             drop(conversation);
             if writer.send(self.frame(requests)).is_err() {
-                return; // the reader knows why
+                // The reader knows why, or is about to be told: dropping the
+                // writer now would cancel the call before that.
+                self.wait_until_over(&is_alive);
+                return;
             }
         }
     }
