@@ -169,6 +169,10 @@ async fn connected(channel: &Channel, deadline: Instant) -> Connected {
 }
 
 impl Dialled {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Opens a `Chat` stream.
     ///
     /// # Errors
