@@ -1,5 +1,6 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
+mod bench;
 mod client;
 mod exit;
 mod history;
@@ -29,6 +30,8 @@ enum Command {
     Client(client::Args),
     /// Print a room's past
     History(history::Args),
+    /// Put a load on a server: how fast it is, and whether all comes in order
+    Bench(bench::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -37,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Server(args) => args.run(),
         Command::Client(args) => args.run(),
         Command::History(args) => args.run(),
+        Command::Bench(args) => args.run(),
     };
     match result {
         Ok(exit) => exit.into(),
