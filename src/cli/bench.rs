@@ -160,18 +160,25 @@ impl Args {
         if loads.is_empty() {
             loads.push(("custom", self.plan(), false));
         }
-        if !self.json {
-            println!("{}", Figures::header());
-        }
         let mut exit = Exit::Well;
+        let mut header = Some(Figures::header()).filter(|_| !self.json);
         for (name, mut plan, durable) in loads {
             plan.bundle = self.bundle.into();
             plan.batches = !self.no_batches;
             plan.patience = self.patience;
-            match self.measure(name, &plan, durable, &stop) {
-                Ok(true) => {}
-                Ok(false) => exit = Exit::Failed,
+            let (figures, sync) = match self.measure(&plan, name, durable, &stop) {
+                Ok(measured) => measured,
                 Err(error) => return refused(error),
+            };
+            if let Some(header) = header.take() {
+                println!("{header}");
+            }
+            match self.json {
+                true => println!("{}", figures.to_json(name, sync)),
+                false => print_row(name, &figures, sync),
+            }
+            if !figures.verdict.is_clean() {
+                exit = Exit::Failed;
             }
         }
         Ok(exit)
@@ -198,14 +205,15 @@ impl Args {
         }
     }
 
-    /// Runs one load and prints what came of it. Returns whether all was well.
+    /// Runs one load. Returns its figures and what the disk under the server's
+    /// store can do.
     fn measure(
         &self,
-        name: &str,
         plan: &Plan,
+        name: &str,
         durable: bool,
         stop: &Receiver<i32>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<(Figures, Option<SyncTime>)> {
         bench::prepare(plan)?;
         let store = self.store(durable)?;
         let sync = store.sync_time()?;
@@ -226,25 +234,7 @@ impl Args {
         let bar = Bar::new(name);
         let ran = bench::run(plan, &target, stop, &mut |progress| bar.show(progress));
         bar.clear();
-        let figures = ran?;
-        drop(own);
-        if self.json {
-            println!("{}", figures.to_json(name, sync));
-        } else {
-            println!("{}", figures.row(name));
-            if let Some(line) = figures.idle_line() {
-                println!("{:<13} {line}", "");
-            }
-            if let Some(sync) = sync {
-                println!(
-                    "{:<13} this disk keeps 4 KiB in {:.3} ms (median; at most {:.3} ms)",
-                    "",
-                    sync.median.as_secs_f64() * 1e3,
-                    sync.max.as_secs_f64() * 1e3
-                );
-            }
-        }
-        Ok(figures.verdict.is_clean())
+        Ok((ran?, sync))
     }
 
     fn start_server(&self, store: &StorePlace) -> anyhow::Result<OwnServer> {
@@ -268,6 +258,22 @@ impl Args {
                 folder: None,
             }),
         }
+    }
+}
+
+fn print_row(name: &str, figures: &Figures, sync: Option<SyncTime>) {
+    println!("{}", figures.row(name));
+    if let Some(line) = figures.idle_line() {
+        println!("{:<13} {line}", "");
+    }
+    if let Some(sync) = sync {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        println!(
+            "{:<13} this disk keeps 4 KiB in {:.3} ms (median; at most {:.3} ms)",
+            "",
+            ms(sync.median),
+            ms(sync.max)
+        );
     }
 }
 
