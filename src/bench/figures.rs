@@ -169,6 +169,7 @@ impl Figures {
                 "bundle": plan.bundle,
                 "warmup": plan.warmup,
                 "batches": plan.batches,
+                "threads": plan.threads.max(1),
             },
             "published": load.published,
             "delivered": load.delivered,

@@ -2,8 +2,8 @@
 //! whether everything came to everybody, once and in one order.
 //!
 //! [`Plan`] says what a run is to do, [`run`] does it, [`Figures`] tell what
-//! came of it. The clients live on the poll thread of gRPC and have no threads
-//! of their own, so that the server is measured and not the generator. It
+//! came of it. The clients live on the poll threads of gRPC and have none of
+//! their own, so that the server is measured and not the generator. It
 //! knows the server only from outside: any Chit Chat server will do.
 
 mod case;

@@ -27,6 +27,8 @@ pub struct Plan {
     pub warmup: u32,
     /// Whether clients take several events in a frame.
     pub batches: bool,
+    /// Poll threads of the generator.
+    pub threads: usize,
     /// Stop waiting for what does not come after so long without anything.
     pub patience: Duration,
 }
@@ -106,6 +108,8 @@ impl Default for Plan {
             bundle: 1,
             warmup: 200,
             batches: true,
+            // The server needs the other half.
+            threads: std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2),
             patience: Duration::from_secs(5),
         }
     }

@@ -123,7 +123,7 @@ pub fn run(
     let mut director = Director {
         run: Arc::new(Run::new(plan.clone(), base_id, ended)),
         tag: random() % (1 << 24),
-        dialler: Dialler::new(Keepalive::default()),
+        dialler: Dialler::with_poll_threads(plan.threads, Keepalive::default()),
         voices: Vec::with_capacity(plan.clients()),
         reports,
         ended: Vec::new(),

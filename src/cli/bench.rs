@@ -92,6 +92,9 @@ pub(super) struct Args {
     /// Clients take one event a frame, as the original's do
     #[arg(long)]
     no_batches: bool,
+    /// Threads that all clients share [default: half of the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
     /// Give up what does not come after so long without anything
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     patience: Duration,
@@ -166,6 +169,7 @@ impl Args {
             plan.bundle = self.bundle.into();
             plan.batches = !self.no_batches;
             plan.patience = self.patience;
+            plan.threads = self.threads.map_or(plan.threads, usize::from);
             let (figures, sync) = match self.measure(&plan, name, durable, &stop) {
                 Ok(measured) => measured,
                 Err(error) => return refused(error),

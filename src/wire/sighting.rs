@@ -104,6 +104,7 @@ enum Value<'a> {
 }
 
 /// Takes the next field: its number and its value.
+#[inline]
 fn field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
     let key = varint(rest)?;
     let value = match key & 7 {
@@ -125,7 +126,19 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+#[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    // Most are one byte.
+    if let Some((&first, left)) = rest.split_first()
+        && first < 0x80
+    {
+        *rest = left;
+        return Some(u64::from(first));
+    }
+    long_varint(rest)
+}
+
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (i, byte) in rest.iter().enumerate().take(10) {
         value |= u64::from(byte & 0x7f) << (7 * i);
