@@ -50,8 +50,7 @@ demo: ## show what the chat does
 LOADS := chat-10 chat-256 fan-64 fan-256 bulk-1 durable
 
 bench: ## measure the server [ARGS='--json']
-	@$(SETUP) cargo build --release $(QUIET)
-	@$(SETUP) target/release/chitchat bench $(LOADS) $(ARGS)
+	@$(SETUP) cargo run --release $(QUIET) -- bench $(LOADS) $(ARGS)
 
 clean: ## remove what was built, gRPC's C core (7 to 8 minutes) too
 	$(SETUP) cargo clean
