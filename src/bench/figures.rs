@@ -190,6 +190,7 @@ impl Figures {
             "server_bytes_per_idle": self.idle_bytes(),
             "generator_cpu_s": seconds(load.own_cpu),
             "disk_sync_ms": sync.map(|sync| json!({
+                "min": sync.min.as_secs_f64() * 1e3,
                 "median": sync.median.as_secs_f64() * 1e3,
                 "max": sync.max.as_secs_f64() * 1e3,
             })),

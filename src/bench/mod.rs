@@ -29,7 +29,8 @@ pub use plan::{Length, Pace, Plan};
 pub use run::{BenchError, Progress, Target, prepare, run};
 pub use verdict::Verdict;
 
-/// Measures how long the disk under `folder` takes to keep 4 KiB.
+/// Measures how long the disk under `folder` takes to keep 4 KiB, in a file that
+/// is removed again.
 ///
 /// # Errors
 /// What the system says.

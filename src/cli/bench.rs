@@ -273,8 +273,9 @@ fn print_row(name: &str, figures: &Figures, sync: Option<SyncTime>) {
     if let Some(sync) = sync {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         println!(
-            "{:<13} this disk keeps 4 KiB in {:.3} ms (median; at most {:.3} ms)",
+            "{:<13} this disk keeps 4 KiB in {:.3} ms at best, {:.3} median, {:.3} at worst",
             "",
+            ms(sync.min),
             ms(sync.median),
             ms(sync.max)
         );
