@@ -16,7 +16,7 @@ quoted = '$(subst ','\'',$(value $1))'
 # The first build shows how far it is; later ones say nothing but errors.
 QUIET = $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/chitchat),--quiet)
 
-.PHONY: help run-server run-client build test lint fmt demo clean
+.PHONY: help run-server run-client build test lint fmt demo bench clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -45,6 +45,12 @@ fmt: ## format the sources
 demo: ## show what the chat does
 	@$(SETUP) cargo build --release $(QUIET)
 	@$(SETUP) scripts/demo.sh
+
+# The loads that take a few seconds each; BENCHMARKS.md says what they are.
+LOADS := chat-10 chat-256 fan-64 fan-256 bulk-1 durable
+
+bench: ## measure the server [ARGS='--json']
+	@$(SETUP) cargo run --release $(QUIET) -- bench $(LOADS) $(ARGS)
 
 clean: ## remove what was built, gRPC's C core (7 to 8 minutes) too
 	$(SETUP) cargo clean

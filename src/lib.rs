@@ -9,8 +9,10 @@
 //! - [`rpc`]: gRPC made blocking.
 //! - [`server`]: the way of a line of text.
 //! - [`client`]: the other end.
+//! - [`bench`]: load and verdict.
 //! - [`cli`]: what may be typed, and what it means.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod client;

@@ -1,6 +1,7 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
 mod before;
+mod bench;
 mod check;
 mod client;
 mod diagram;
@@ -38,6 +39,8 @@ enum Command {
     Diagram(diagram::Diagram),
     /// Say which of two events happened before the other
     Before(before::Before),
+    /// Put a load on a server: how fast it is, and whether all comes in order
+    Bench(bench::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Diagram(diagram) => diagram.run(),
         Command::Before(before) => before.run(),
+        Command::Bench(args) => args.run().map(ExitCode::from),
     };
     result.unwrap_or_else(|error| {
         eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));

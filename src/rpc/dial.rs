@@ -20,7 +20,8 @@ use crate::wire::{
 /// How long an answer to a question may take.
 const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Makes connections. Has one poll thread, whatever the number of connections.
+/// Makes connections. Has one poll thread, whatever the number of connections,
+/// unless it is told to have more.
 #[derive(Clone)]
 pub struct Dialler {
     env: Arc<Environment>,
@@ -106,7 +107,16 @@ impl From<grpcio::Error> for CallError {
 impl Dialler {
     /// A dialler whose connections are watched with this keepalive.
     pub fn new(keepalive: Keepalive) -> Self {
-        let env = EnvBuilder::new().cq_count(1).name_prefix("poll").build();
+        Self::with_poll_threads(1, keepalive)
+    }
+
+    /// As [`new`](Self::new), with this many poll threads, to which the
+    /// connections are dealt in turn.
+    pub fn with_poll_threads(poll_threads: usize, keepalive: Keepalive) -> Self {
+        let env = EnvBuilder::new()
+            .cq_count(poll_threads.max(1))
+            .name_prefix("poll")
+            .build();
         Self {
             env: Arc::new(env),
             keepalive,
@@ -169,6 +179,10 @@ async fn connected(channel: &Channel, deadline: Instant) -> Connected {
 }
 
 impl Dialled {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Opens a `Chat` stream.
     ///
     /// # Errors

@@ -11,11 +11,13 @@
 mod args;
 mod dial;
 mod listen;
+mod many;
 mod outbox;
 mod stream;
 
 pub use args::{Keepalive, MAX_RECEIVE_BYTES, log_through_log};
 pub use dial::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
 pub use listen::{ListenError, Listener, Listening, Reply, Stopping, Streamed};
+pub use many::{Outgoing, OutgoingQueue, outgoing};
 pub use outbox::{Outbox, Overflow, PastSender};
 pub use stream::{Connection, Inbound, Kick, StreamEnd};

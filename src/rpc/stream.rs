@@ -178,7 +178,7 @@ fn open_outward(
 
 /// A panic in a pump would silently end the poll thread, and with it a good
 /// part of all clients; so it ends its own stream only.
-async fn guarded(which: &'static str, pump: impl Future<Output = ()>) {
+pub(super) async fn guarded(which: &'static str, pump: impl Future<Output = ()>) {
     if AssertUnwindSafe(pump).catch_unwind().await.is_err() {
         log::error!("a {which} pump panicked; its stream has ended");
     }

@@ -147,6 +147,11 @@ impl Frame {
         }
     }
 
+    /// As it is on the wire.
+    pub fn bytes(&self) -> &[u8] {
+        self.slice.as_slice()
+    }
+
     /// How many events it holds.
     pub fn events(&self) -> usize {
         self.events as usize
@@ -278,7 +283,7 @@ fn parse<M: Message>(reader: &mut MessageReader) -> grpcio::Result<M> {
     Ok(message)
 }
 
-fn malformed(why: &str) -> grpcio::Error {
+pub(super) fn malformed(why: &str) -> grpcio::Error {
     grpcio::Error::Codec(why.into())
 }
 

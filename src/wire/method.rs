@@ -5,6 +5,7 @@ use grpcio::{Marshaller, Method, MethodType};
 
 use super::frame::{self, ClientFrame, Frame, Received, Request};
 use super::query::{self, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
+use super::sighting::{self, Sighting};
 
 /// `Chat` as the server serves it: requests in, encoded frames out.
 pub const CHAT: Method<Vec<Request>, Frame> = Method {
@@ -31,6 +32,20 @@ pub const CHAT_CALL: Method<ClientFrame, Vec<Received>> = Method {
     resp_mar: Marshaller {
         ser: frame::write_nothing,
         de: frame::read_events,
+    },
+};
+
+/// `Chat` as a client calls it that only checks what it is shown.
+pub const CHAT_SIGHTINGS: Method<ClientFrame, Vec<Sighting>> = Method {
+    ty: MethodType::Duplex,
+    name: CHAT.name,
+    req_mar: Marshaller {
+        ser: frame::write_requests,
+        de: frame::read_no_requests,
+    },
+    resp_mar: Marshaller {
+        ser: frame::write_nothing,
+        de: sighting::read_sightings,
     },
 };
 

@@ -8,6 +8,7 @@ mod ending;
 mod frame;
 mod method;
 mod query;
+mod sighting;
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated/mod.rs"));
@@ -15,5 +16,6 @@ mod generated {
 
 pub use ending::Ending;
 pub use frame::{ClientFrame, Encoded, Frame, Join, PastAsk, Received, Request, encode};
-pub use method::{CHAT, CHAT_CALL, HISTORY, HISTORY_CALL, ROOMS, WHO};
+pub use method::{CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, WHO};
 pub use query::{HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery};
+pub use sighting::{HEAD_BYTES, Sighting};

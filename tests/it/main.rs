@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bench;
 mod conversation;
 mod durable;
 mod endings;

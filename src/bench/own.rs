@@ -1,0 +1,105 @@
+//! A server process of the load generator's own.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often to look whether it has ended.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// A server process; it is ended when this is dropped.
+pub struct OwnServer {
+    child: Child,
+    address: String,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnServerError {
+    /// The program cannot be started.
+    #[error("cannot start {0}")]
+    Start(PathBuf, #[source] io::Error),
+    /// It ended, or said nothing for so long.
+    #[error("the server does not listen; what it says is above")]
+    Silent,
+}
+
+impl OwnServer {
+    /// Starts `program` as a server on a free port of this machine. It logs
+    /// warnings only, unless `more`, the last of its arguments, says otherwise.
+    ///
+    /// # Errors
+    /// Why it does not listen.
+    pub fn start(program: &Path, store: &str, more: &[OsString]) -> Result<Self, OwnServerError> {
+        let mut child = Command::new(program)
+            .args(["server", "--listen", "127.0.0.1:0", "--store", store])
+            .args(more)
+            .env("RUST_LOG", "chitchat=warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|why| OwnServerError::Start(program.to_owned(), why))?;
+        let said = child.stdout.take().map(first_address);
+        let mut server = Self {
+            child,
+            address: String::new(),
+        };
+        let address = said.and_then(|said| said.recv_timeout(PATIENCE).ok());
+        server.address = address.ok_or(OwnServerError::Silent)?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                log::warn!("the server does not end; it is killed");
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+}
+
+/// The address in the first line; disconnected if there is none. Reads on
+/// until the end, so that the server can always write.
+fn first_address(out: ChildStdout) -> Receiver<String> {
+    let (tell, told) = bounded(1);
+    let reads = std::thread::Builder::new()
+        .name("server-out".to_owned())
+        .spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("listening on ") {
+                    let _ = tell.try_send(address.to_owned());
+                }
+            }
+        });
+    if let Err(why) = reads {
+        log::error!("cannot start a thread: {why}");
+    }
+    told
+}
