@@ -1,9 +1,12 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
+mod access;
+mod certs;
 mod client;
 mod exit;
 mod history;
 mod logging;
+mod password;
 mod server;
 mod signals;
 
@@ -29,6 +32,10 @@ enum Command {
     Client(client::Args),
     /// Print a room's past
     History(history::Args),
+    /// Make a CA and certificates, for trying TLS out
+    Certs(certs::Args),
+    /// Print the line that reserves a name, for a server's --names-file
+    Password(password::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -37,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Server(args) => args.run(),
         Command::Client(args) => args.run(),
         Command::History(args) => args.run(),
+        Command::Certs(args) => args.run(),
+        Command::Password(args) => args.run(),
     };
     match result {
         Ok(exit) => exit.into(),

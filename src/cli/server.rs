@@ -4,16 +4,17 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
-use crossbeam_channel::select;
+use anyhow::{Context, bail};
+use crossbeam_channel::{never, select};
 use log::LevelFilter;
 
+use super::access::read_password;
 use super::exit::Exit;
 use super::logging::LogArgs;
 use super::signals;
 use crate::history::Store;
-use crate::rpc::Keepalive;
-use crate::server::{Server, Settings};
+use crate::rpc::{Certificates, Keepalive, ServerFiles, is_exposed};
+use crate::server::{Password, ReservedNames, Server, Settings};
 
 /// How long a stop may take. A second more and a service manager may have lost
 /// its patience.
@@ -31,6 +32,42 @@ pub(super) struct Args {
         env = "CHITCHAT_LISTEN"
     )]
     listen: Vec<String>,
+    /// Encrypt, with the certificate in this file, and read it again at SIGHUP
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = "CHITCHAT_TLS_CERT"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "CHITCHAT_TLS_KEY"
+    )]
+    tls_key: Option<PathBuf>,
+    /// Let in only holders of a certificate of a CA in this file, each under
+    /// its certificate's name
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        conflicts_with_all = ["password_file", "names_file"],
+        env = "CHITCHAT_CLIENT_CA"
+    )]
+    client_ca: Option<PathBuf>,
+    /// Listen beyond this machine without encryption
+    #[arg(long, conflicts_with = "tls_cert")]
+    insecure: bool,
+    /// Ask everybody for the password in this file's first line
+    #[arg(long, value_name = "FILE", env = "CHITCHAT_SERVER_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// Reserve the names in this file for those who know their passwords; its
+    /// lines come from «chitchat password»
+    #[arg(long, value_name = "FILE")]
+    names_file: Option<PathBuf>,
     /// Keep the rooms in an SQLite file (sqlite:PATH) or in memory (memory)
     /// [default: sqlite: in the platform's data directory]
     #[arg(long, value_name = "STORE", env = "CHITCHAT_STORE", value_parser = parse_store)]
@@ -55,15 +92,24 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let log = self.log.start("Server".to_owned(), LevelFilter::Info)?;
-        let store = match self.store {
+        let store = match self.store.clone() {
             Some(store) => store,
             None => Store::Sqlite(default_store().context(
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
         };
-        let signal = signals::first().context("cannot wait for signals")?;
+        let certificates = self.certificates()?;
+        self.check_exposure()?;
+        let (signal, hangups) = match certificates {
+            Some(_) => signals::first_and_hangups(),
+            None => signals::first().map(|signal| (signal, never())),
+        }
+        .context("cannot wait for signals")?;
         let server = Server::start(Settings {
+            password: self.password()?,
+            reserved: self.reserved()?,
             listen: self.listen,
+            certificates: certificates.clone(),
             store,
             keepalive: Keepalive {
                 every: self.keepalive,
@@ -80,14 +126,68 @@ impl Args {
             let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
         }
         let failed = server.failed().clone();
-        let exit = select! {
-            recv(signal) -> _ => Exit::Well,
-            recv(failed) -> _ => Exit::Failed,
+        let exit = loop {
+            select! {
+                recv(signal) -> _ => break Exit::Well,
+                recv(failed) -> _ => break Exit::Failed,
+                recv(hangups) -> _ => certificates.iter().for_each(reload),
+            }
         };
         if !server.stop(STOP_PATIENCE) {
             log::warn!("some clients did not take everything in time");
         }
         Ok(exit)
+    }
+
+    fn certificates(&self) -> anyhow::Result<Option<Certificates>> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        Ok(Some(Certificates::load(ServerFiles {
+            cert: cert.clone(),
+            key: key.clone(),
+            client_ca: self.client_ca.clone(),
+        })?))
+    }
+
+    /// Everybody on the way can read and change what is not encrypted.
+    fn check_exposure(&self) -> anyhow::Result<()> {
+        if self.tls_cert.is_some() {
+            return Ok(());
+        }
+        for address in self.listen.iter().filter(|a| is_exposed(a)) {
+            if !self.insecure {
+                bail!(
+                    "others could read and change everything on its way to {address}: \
+                     encrypt with --tls-cert and --tls-key («chitchat certs» makes some to try \
+                     out), or say --insecure"
+                );
+            }
+            log::warn!("{address} is not encrypted: others can read and change everything");
+        }
+        Ok(())
+    }
+
+    fn password(&self) -> anyhow::Result<Option<Password>> {
+        let read = |path: &PathBuf| Ok(Password::new(&read_password(path)?));
+        self.password_file.as_ref().map(read).transpose()
+    }
+
+    fn reserved(&self) -> anyhow::Result<ReservedNames> {
+        let Some(path) = &self.names_file else {
+            return Ok(ReservedNames::default());
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the names in {}", path.display()))?;
+        ReservedNames::parse(&text).with_context(|| path.display().to_string())
+    }
+}
+
+/// What was there stays where what is there now is no good.
+fn reload(certificates: &Certificates) {
+    match certificates.reload() {
+        Ok(()) => log::info!("the certificates were read again"),
+        Err(why) => log::error!("the certificates stay as they were: {why}"),
     }
 }
 

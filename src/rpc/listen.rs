@@ -1,6 +1,6 @@
 //! Listening: which calls there are, where they come in, and how it all ends.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +10,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use futures_executor::block_on;
 use grpcio::{
-    EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
+    EnvBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials, ServiceBuilder,
+    UnarySink,
 };
 
 use super::args::{self, Keepalive};
+use super::caller::{Caller, password_of};
 use super::stream::{self, Connection};
+use super::tls::Certificates;
 use crate::wire::{
     CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
 };
@@ -34,6 +37,27 @@ pub struct Listener {
     env: Arc<Environment>,
     service: ServiceBuilder,
     keepalive: Keepalive,
+    certificates: Option<Certificates>,
+}
+
+/// A question, and who asks it.
+pub struct Question<T> {
+    /// What is asked.
+    pub query: T,
+    /// Who asks.
+    pub caller: Caller,
+    /// The password that the call brings; empty if it brings none.
+    pub password: String,
+}
+
+impl<T> Question<T> {
+    fn new(ctx: &RpcContext<'_>, query: T) -> Self {
+        Self {
+            query,
+            caller: Caller::of(ctx),
+            password: password_of(ctx),
+        }
+    }
 }
 
 /// Why a server cannot listen.
@@ -63,7 +87,14 @@ impl Listener {
             env: Arc::new(env),
             service: ServiceBuilder::new(),
             keepalive,
+            certificates: None,
         }
+    }
+
+    /// Encrypts every connection, with these certificates.
+    pub fn encrypted(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
+        self
     }
 
     /// Serves `Chat`. A stream's outbox holds at most `outbox_events`.
@@ -83,14 +114,14 @@ impl Listener {
     /// Serves `History`.
     pub fn history(
         mut self,
-        answer: impl Fn(HistoryQuery, Streamed) + Clone + Send + 'static,
+        answer: impl Fn(Question<HistoryQuery>, Streamed) + Clone + Send + 'static,
     ) -> Self {
         self.service =
             self.service
                 .add_server_streaming_handler(&HISTORY, move |ctx, query, sink| {
                     shielded(|| {
                         answer(
-                            query,
+                            Question::new(&ctx, query),
                             Streamed(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
                         )
                     });
@@ -101,23 +132,25 @@ impl Listener {
     /// Serves `Who`.
     pub fn who(
         mut self,
-        answer: impl Fn(WhoQuery, Reply<Roster>) + Clone + Send + 'static,
+        answer: impl Fn(Question<WhoQuery>, Reply<Roster>) + Clone + Send + 'static,
     ) -> Self {
-        self.service = self.service.add_unary_handler(&WHO, move |_, query, sink| {
-            shielded(|| answer(query, Reply(sink)));
-        });
+        self.service = self
+            .service
+            .add_unary_handler(&WHO, move |ctx, query, sink| {
+                shielded(|| answer(Question::new(&ctx, query), Reply(sink)));
+            });
         self
     }
 
     /// Serves `Rooms`.
     pub fn rooms(
         mut self,
-        answer: impl Fn(RoomsQuery, Reply<RoomList>) + Clone + Send + 'static,
+        answer: impl Fn(Question<RoomsQuery>, Reply<RoomList>) + Clone + Send + 'static,
     ) -> Self {
         self.service = self
             .service
-            .add_unary_handler(&ROOMS, move |_, query, sink| {
-                shielded(|| answer(query, Reply(sink)));
+            .add_unary_handler(&ROOMS, move |ctx, query, sink| {
+                shielded(|| answer(Question::new(&ctx, query), Reply(sink)));
             });
         self
     }
@@ -135,7 +168,11 @@ impl Listener {
             .build()?;
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
-            bound.push(bind(&mut server, address)?);
+            let credentials = match &self.certificates {
+                Some(certificates) => certificates.credentials(),
+                None => ServerCredentials::insecure(),
+            };
+            bound.push(bind(&mut server, address, credentials)?);
         }
         server.start();
         Ok(Listening {
@@ -153,7 +190,11 @@ fn shielded(handler: impl FnOnce()) {
     }
 }
 
-fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
+fn bind(
+    server: &mut Server,
+    address: &str,
+    credentials: ServerCredentials,
+) -> Result<String, ListenError> {
     let fail = |why: String| ListenError::Address {
         address: address.to_owned(),
         why,
@@ -163,7 +204,7 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
     }
     if let Some(path) = address.strip_prefix("unix:") {
         free_socket_path(path).map_err(fail)?;
-        return match server.add_listening_port(address, ServerCredentials::insecure()) {
+        return match server.add_listening_port(address, credentials) {
             Ok(_) => Ok(address.to_owned()),
             Err(_) => Err(fail("the socket cannot be made there".to_owned())),
         };
@@ -177,7 +218,7 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
             "it must be HOST:PORT, [HOST]:PORT or unix:PATH".to_owned(),
         ));
     };
-    match server.add_listening_port(address, ServerCredentials::insecure()) {
+    match server.add_listening_port(address, credentials) {
         Ok(port) => Ok(format!("{host}:{port}")),
         // The core keeps the reason to itself, so ask the system once more.
         Err(_) => Err(fail(match TcpListener::bind(address) {
@@ -185,6 +226,15 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
             Ok(_) => "gRPC could not bind it".to_owned(),
         })),
     }
+}
+
+/// Whether other machines can reach a server that listens there. An address
+/// that is none cannot be bound either, so that it is not exposed.
+pub fn is_exposed(address: &str) -> bool {
+    !address.starts_with("unix:")
+        && address
+            .to_socket_addrs()
+            .is_ok_and(|mut all| all.any(|a| !a.ip().to_canonical().is_loopback()))
 }
 
 /// gRPC's core takes a socket's path over from a living server without a word.

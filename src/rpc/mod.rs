@@ -9,13 +9,19 @@
 //! good part of all clients. What it may wait for, it waits for as a future.
 
 mod args;
+mod caller;
 mod dial;
 mod listen;
 mod outbox;
 mod stream;
+mod tls;
 
 pub use args::{Keepalive, MAX_RECEIVE_BYTES, log_through_log};
-pub use dial::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
-pub use listen::{ListenError, Listener, Listening, Reply, Stopping, Streamed};
+pub use caller::Caller;
+pub use dial::{Access, CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
+pub use listen::{
+    ListenError, Listener, Listening, Question, Reply, Stopping, Streamed, is_exposed,
+};
 pub use outbox::{Outbox, Overflow, PastSender};
 pub use stream::{Connection, Inbound, Kick, StreamEnd};
+pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

@@ -14,6 +14,7 @@ use futures_util::stream::StreamExt;
 use futures_util::task::AtomicWaker;
 use grpcio::{RequestStream, RpcContext};
 
+use super::caller::Caller;
 use super::outbox::{Outbox, ServerSink, outbox, write_pump};
 use crate::wire::{Ending, Request};
 
@@ -24,8 +25,8 @@ const INBOX_FRAMES: usize = 16;
 /// A stream: an inbox that its pump fills and an outbox that its pump empties.
 /// Dropping it ends the call, however far the client has read.
 pub struct Connection {
-    /// Who is at the other end, as gRPC writes addresses.
-    pub peer: String,
+    /// Who is at the other end.
+    pub caller: Caller,
     inbox: Receiver<Inbound>,
     reader: Arc<Reader>,
     outbox: Outbox,
@@ -161,7 +162,7 @@ fn open_outward(
         write_pump(sink, queue).await;
     }));
     Connection {
-        peer: ctx.peer(),
+        caller: Caller::of(ctx),
         inbox,
         reader,
         outbox,

@@ -7,11 +7,12 @@
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
 //! the order, [`journal`] keeps it, [`fanout`] hands it to everybody.
 //! [`departures`] waits for those who may come back, [`queries`] answers
-//! questions, [`sessions`] knows who is connected. This module starts them and
+//! questions, [`sessions`] knows who is connected, [`gate`] who may be. This module starts them and
 //! ends them, in order.
 
 mod departures;
 mod fanout;
+mod gate;
 mod journal;
 mod past;
 mod queries;
@@ -29,14 +30,17 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::chat::{MemberKey, SessionNo};
 use crate::history::{HistoryError, Past, Store};
-use crate::rpc::{Keepalive, ListenError, Listener, Listening};
+use crate::rpc::{Certificates, Keepalive, ListenError, Listener, Listening};
 use crate::trace::LogSink;
 use crate::wire::Ending;
 
 use departures::Departure;
+use gate::Gate;
 use journal::Message;
 use rooms::Rooms;
 use sessions::Sessions;
+
+pub use gate::{NamesError, Password, ReservedNames};
 
 /// Steps that may wait for the journal thread. When they are this many,
 /// sessions wait: the disk sets the pace.
@@ -47,6 +51,13 @@ const JOURNAL_QUEUE: usize = 4096;
 pub struct Settings {
     /// Where to listen: `HOST:PORT`, `[HOST]:PORT` or `unix:PATH`.
     pub listen: Vec<String>,
+    /// Encrypts with these, and asks clients for theirs if it knows a CA of
+    /// clients: then a participant's name is that of its certificate.
+    pub certificates: Option<Certificates>,
+    /// The password that everybody must bring who has no certificate.
+    pub password: Option<Password>,
+    /// Names with passwords of their own.
+    pub reserved: ReservedNames,
     /// Where to keep the rooms.
     pub store: Store,
     /// How vanished clients are found.
@@ -71,6 +82,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec!["127.0.0.1:50052".to_owned()],
+            certificates: None,
+            password: None,
+            reserved: ReservedNames::default(),
             store: Store::Memory,
             keepalive: Keepalive::default(),
             grace: Duration::from_secs(10),
@@ -105,6 +119,7 @@ struct House {
     past: Arc<dyn Past>,
     departures: Sender<Departure>,
     sessions: Sessions,
+    gate: Gate,
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
@@ -143,12 +158,17 @@ impl Server {
         let (quit_departures, quit) = bounded(0);
         let stored = opened.rooms.iter().flat_map(|r| &r.members);
         let next_member = stored.map(|m| m.key.0).max().unwrap_or(0) + 1;
+        let certified = settings
+            .certificates
+            .as_ref()
+            .is_some_and(Certificates::name_clients);
         let house = Arc::new(House {
             rooms: Rooms::restore(opened.rooms, settings.max_rooms),
             journal,
             past: opened.past,
             departures,
             sessions: Sessions::new(settings.max_sessions),
+            gate: Gate::new(certified, settings.password, settings.reserved),
             next_session: AtomicU64::new(1),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
@@ -162,12 +182,12 @@ impl Server {
         let departures = thread("departures", move || {
             departures::run(&waiting, departed, &quit, grace)
         })?;
+        let mut listener = Listener::new(settings.poll_threads, settings.keepalive);
+        if let Some(certificates) = settings.certificates {
+            listener = listener.encrypted(certificates);
+        }
         let listening = queries::serve(
-            session::serve(
-                Listener::new(settings.poll_threads, settings.keepalive),
-                &house,
-                settings.outbox_events,
-            ),
+            session::serve(listener, &house, settings.outbox_events),
             &house,
         )
         .listen(&settings.listen)?;

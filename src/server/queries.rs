@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::House;
 use super::past::Walk;
 use crate::chat::Name;
-use crate::rpc::{Connection, Listener};
+use crate::rpc::{Connection, Listener, Question};
 use crate::wire::{
     Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
 };
@@ -18,21 +18,26 @@ const LAST_FRAMES: Duration = Duration::from_secs(30);
 pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
     let (for_who, for_rooms, for_history) = (house.clone(), house.clone(), house.clone());
     listener
-        .who(move |query, reply| {
+        .who(move |asked, reply| {
             let house = for_who.clone();
-            on_own_thread(move || reply.send(who(&house, &query)));
+            on_own_thread(move || {
+                reply.send(ask(&house, &asked).and_then(|()| who(&house, &asked.query)));
+            });
         })
-        .rooms(move |_, reply| {
+        .rooms(move |asked, reply| {
             let house = for_rooms.clone();
-            on_own_thread(move || reply.send(Ok(rooms(&house))));
+            on_own_thread(move || {
+                reply.send(ask(&house, &asked).map(|()| rooms(&house)));
+            });
         })
-        .history(move |query, streamed| {
+        .history(move |asked, streamed| {
             let house = for_history.clone();
             on_own_thread(move || {
                 let connection = streamed.into_connection();
                 let no = house.next_session();
                 let ending = match house.sessions.enter(no, connection.kick()) {
-                    Ok(_place) => history(&house, &query, &connection)
+                    Ok(_place) => ask(&house, &asked)
+                        .and_then(|()| history(&house, &asked.query, &connection))
                         .err()
                         .unwrap_or(Ending::Goodbye),
                     Err(ending) => ending,
@@ -47,6 +52,10 @@ fn on_own_thread(answer: impl FnOnce() + Send + 'static) {
     if let Err(why) = super::thread("query", answer) {
         log::warn!("cannot answer a question: {why}");
     }
+}
+
+fn ask<T>(house: &House, asked: &Question<T>) -> Result<(), Ending> {
+    house.gate.ask(&asked.password)
 }
 
 fn who(house: &House, query: &WhoQuery) -> Result<Roster, Ending> {

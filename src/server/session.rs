@@ -146,6 +146,8 @@ impl Session<'_> {
     fn join(&mut self, join: Join) -> Result<(), End> {
         let house = self.house;
         let name = Name::parse(&join.name).map_err(Ending::from)?;
+        let caller = &self.connection.caller;
+        house.gate.admit(caller, &name, &join.password)?;
         let room_name = Name::parse_room(&join.room).map_err(Ending::from)?;
         let secret = match join.secret.len() {
             0 => None,
@@ -246,7 +248,7 @@ impl Session<'_> {
     fn part(&mut self, end: End) -> Ending {
         let Some(chair) = self.seat.take() else {
             if let End::Fault(ending) = &end {
-                report::cut(&self.connection.peer, "", &ending.to_string());
+                report::cut(&self.connection.caller.peer, "", &ending.to_string());
             }
             return match end {
                 End::Left { .. } => Ending::Goodbye,
@@ -287,7 +289,7 @@ impl Session<'_> {
         drop(room);
         if why == "cut" {
             report::cut(
-                &self.connection.peer,
+                &self.connection.caller.peer,
                 chair.name.as_str(),
                 &ending.to_string(),
             );

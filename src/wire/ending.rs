@@ -43,6 +43,12 @@ pub enum Ending {
     /// The same participant speaks through another stream now.
     #[error("resumed on another connection")]
     Replaced,
+    /// The password is missing or wrong.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The certificate is for another name.
+    #[error("{0}")]
+    PermissionDenied(String),
     /// A limit of the server.
     #[error("{0}")]
     Limit(String),
@@ -72,6 +78,8 @@ impl Ending {
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
             Ending::TooSlow | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
+            Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,
             Ending::Replaced => RpcStatusCode::ABORTED,
             Ending::Stopping | Ending::StoreFailed => RpcStatusCode::UNAVAILABLE,
             Ending::Internal => RpcStatusCode::INTERNAL,
