@@ -154,8 +154,15 @@ impl Dialler {
         if address.is_empty() || address.contains('\0') {
             return Err(fail("not an address"));
         }
+        let tls = self.access.tls.as_ref();
+        if tls
+            .and_then(ClientTls::server_name)
+            .is_some_and(|name| name.contains('\0'))
+        {
+            return Err(fail("the server's name is not one"));
+        }
         let mut args = args::client(&self.env, self.keepalive);
-        if let Some(tls) = &self.access.tls {
+        if let Some(tls) = tls {
             if let Some(name) = tls.server_name() {
                 args = args.override_ssl_target(name);
             }

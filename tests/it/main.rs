@@ -8,5 +8,7 @@ mod endings;
 mod identity;
 mod order;
 mod participant;
+mod passwords;
 mod program;
 mod texts;
+mod tls;
