@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
+use futures_channel::oneshot;
 use futures_executor::block_on;
+use futures_util::FutureExt;
 use grpcio::{
     EnvBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials, ServiceBuilder,
     UnarySink,
@@ -16,6 +18,7 @@ use grpcio::{
 
 use super::args::{self, Keepalive};
 use super::caller::{Caller, password_of};
+use super::standard::Stopped;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
 use crate::wire::{
@@ -27,17 +30,21 @@ use crate::wire::{
 /// (tikv/grpc-rs issue 674); handlers here return at once, so few do.
 const REQUEST_SLOTS: usize = 32;
 
-/// Events of history that may wait in the outbox of a `History` call; they go
-/// through the past's own small queue, so none ever does.
-const REPLY_OUTBOX: usize = 1;
+/// Messages that may wait in the outbox of a call that only answers. Events of
+/// history go through the past's own small queue, so none of them ever does;
+/// a server's health changes twice in its life.
+pub(super) const REPLY_OUTBOX: usize = 4;
 
 /// A service being put together. The functions that it is given run on poll
 /// threads: they must hand their call to a thread of its own and return.
 pub struct Listener {
     env: Arc<Environment>,
-    service: ServiceBuilder,
+    pub(super) service: ServiceBuilder,
     keepalive: Keepalive,
     certificates: Option<Certificates>,
+    /// Dropped when the server begins to stop.
+    stop: oneshot::Sender<()>,
+    pub(super) stopped: Stopped,
 }
 
 /// A question, and who asks it.
@@ -83,11 +90,14 @@ impl Listener {
             .cq_count(poll_threads.max(1))
             .name_prefix("poll")
             .build();
+        let (stop, stopped) = oneshot::channel();
         Self {
             env: Arc::new(env),
             service: ServiceBuilder::new(),
             keepalive,
             certificates: None,
+            stop,
+            stopped: stopped.shared(),
         }
     }
 
@@ -122,7 +132,7 @@ impl Listener {
                     shielded(|| {
                         answer(
                             Question::new(&ctx, query),
-                            Streamed(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
+                            Streamed::new(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
                         )
                     });
                 });
@@ -178,13 +188,14 @@ impl Listener {
         Ok(Listening {
             server,
             addresses: bound,
+            stop: Some(self.stop),
             _env: self.env,
         })
     }
 }
 
 /// A panic in a handler would silently end its poll thread.
-fn shielded(handler: impl FnOnce()) {
+pub(super) fn shielded(handler: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(handler)).is_err() {
         log::error!("accepting a call panicked; the call has ended");
     }
@@ -253,6 +264,7 @@ fn free_socket_path(path: &str) -> Result<(), String> {
 pub struct Listening {
     server: Server,
     addresses: Vec<String>,
+    stop: Option<oneshot::Sender<()>>,
     // Dropped after the server: its threads finish what the server's end needs.
     _env: Arc<Environment>,
 }
@@ -269,6 +281,7 @@ impl Listening {
     /// Accepts no more calls. Those that are there go on; when the last has
     /// ended, the stop is complete.
     pub fn begin_stop(&mut self) -> Stopping {
+        self.stop = None;
         let complete = self.server.shutdown();
         let (stopped, stopping) = bounded(1);
         // A thread of its own, so that the wait for it can have a limit.
@@ -317,6 +330,10 @@ impl<T> Reply<T> {
 pub struct Streamed(Connection);
 
 impl Streamed {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(connection)
+    }
+
     /// The stream that the answer goes out on; nothing comes in on it.
     pub fn into_connection(self) -> Connection {
         self.0

@@ -13,6 +13,7 @@ mod caller;
 mod dial;
 mod listen;
 mod outbox;
+mod standard;
 mod stream;
 mod tls;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::StreamExt;
@@ -32,6 +32,8 @@ pub struct Connection {
     outbox: Outbox,
     /// Disconnected when the write pump has ended.
     written: Receiver<()>,
+    /// Its end may take as long as the client takes to read it.
+    left_alone: bool,
 }
 
 /// What comes in on a stream.
@@ -107,6 +109,19 @@ impl Connection {
         Kick(self.reader.clone())
     }
 
+    /// Whether nothing goes out any more, because the client has gone or has
+    /// read to the end.
+    pub fn is_over(&self) -> bool {
+        self.written.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Ends a stream that has sent nothing, without waiting for its end. For
+    /// poll threads.
+    pub fn refuse(mut self, ending: Ending) {
+        self.outbox.close(ending);
+        self.left_alone = true;
+    }
+
     /// Ends the stream: what is queued goes out, then the status. A client
     /// that has not read it all within `patience` is cancelled. Returns
     /// whether everything went out.
@@ -118,7 +133,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.outbox.abandon();
+        if !self.left_alone {
+            self.outbox.abandon();
+        }
         self.reader.finished.store(true, Ordering::Release);
         self.reader.waker.wake();
         self.reader.space.wake();
@@ -167,12 +184,13 @@ fn open_outward(
         reader,
         outbox,
         written,
+        left_alone: false,
     }
 }
 
 /// A panic in a pump would silently end the poll thread, and with it a good
 /// part of all clients; so it ends its own stream only.
-async fn guarded(which: &'static str, pump: impl Future<Output = ()>) {
+pub(super) async fn guarded(which: &'static str, pump: impl Future<Output = ()>) {
     if AssertUnwindSafe(pump).catch_unwind().await.is_err() {
         log::error!("a {which} pump panicked; its stream has ended");
     }

@@ -185,13 +185,13 @@ impl Step {
 }
 
 /// Takes steps until it is told to quit. If the history fails, nothing of that
-/// group or after it is sent to anybody: all members are told, and so is
-/// `failure`.
+/// group or after it is sent to anybody: `failed` is called, which must not
+/// wait, and all members are told.
 pub(super) fn run(
     queue: Receiver<Message>,
     mut history: Box<dyn Journal>,
     log: &LogSink,
-    failure: &Sender<()>,
+    failed: impl Fn(),
 ) {
     let mut fanout = Fanout::default();
     let mut group = Vec::with_capacity(MAX_GROUP);
@@ -239,8 +239,8 @@ pub(super) fn run(
                     .root_cause()
             );
             poisoned = true;
+            failed();
             fanout.end_all(&Ending::StoreFailed, true);
-            let _ = failure.try_send(());
         }
         if poisoned {
             group.drain(..).for_each(|rest| fanout.refuse(rest.change));

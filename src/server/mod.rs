@@ -31,8 +31,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::chat::{MemberKey, SessionNo};
 use crate::history::{HistoryError, Past, Store};
 use crate::rpc::{Certificates, Keepalive, ListenError, Listener, Listening};
+use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
-use crate::wire::Ending;
+use crate::wire::{Ending, SERVICE};
 
 use departures::Departure;
 use gate::Gate;
@@ -139,6 +140,7 @@ impl House {
 pub struct Server {
     house: Arc<House>,
     listening: Listening,
+    health: HealthBoard,
     journal: JoinHandle<()>,
     departures: JoinHandle<()>,
     quit_departures: Sender<()>,
@@ -173,16 +175,24 @@ impl Server {
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
         });
+        let health = HealthBoard::new(vec![SERVICE.to_owned()]);
         let log = settings.log;
+        let broken = health.clone();
         let journal = thread("journal", move || {
-            journal::run(queue, opened.journal, &log, &failure)
+            journal::run(queue, opened.journal, &log, || {
+                broken.fail();
+                let _ = failure.try_send(()); // somebody knows already
+            });
         })?;
         let waiting = house.clone();
         let grace = settings.grace;
         let departures = thread("departures", move || {
             departures::run(&waiting, departed, &quit, grace)
         })?;
-        let mut listener = Listener::new(settings.poll_threads, settings.keepalive);
+        let mut listener = health.serve(reflection(Listener::new(
+            settings.poll_threads,
+            settings.keepalive,
+        )));
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);
         }
@@ -195,9 +205,11 @@ impl Server {
             report::start(address);
         }
         house.rooms.await_those_present(&house);
+        health.serving();
         Ok(Self {
             house,
             listening,
+            health,
             journal,
             departures,
             quit_departures,
@@ -221,6 +233,7 @@ impl Server {
     pub fn stop(mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let left = || deadline.saturating_duration_since(Instant::now());
+        self.health.stop();
         self.house.sessions.refuse_more();
         let stopping = self.listening.begin_stop();
         // Through the journal, so that each member first gets what was said
@@ -228,6 +241,7 @@ impl Server {
         let _ = self.house.journal.send(Message::Close(Ending::Stopping));
         self.house.sessions.kick_all();
         let all = self.house.sessions.wait_until_none(left().mul_f64(0.6));
+        self.health.drop_watches();
         self.listening.end(stopping, left().mul_f64(0.8));
         drop(self.quit_departures);
         let _ = self.house.journal.send(Message::Quit);

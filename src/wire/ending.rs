@@ -49,6 +49,9 @@ pub enum Ending {
     /// The certificate is for another name.
     #[error("{0}")]
     PermissionDenied(String),
+    /// A service that this server does not have.
+    #[error("there is no service {0}")]
+    NoService(String),
     /// A limit of the server.
     #[error("{0}")]
     Limit(String),
@@ -77,6 +80,7 @@ impl Ending {
             Ending::TooLate => RpcStatusCode::DEADLINE_EXCEEDED,
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
+            Ending::NoService(_) => RpcStatusCode::NOT_FOUND,
             Ending::TooSlow | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
             Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
             Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,

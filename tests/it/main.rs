@@ -10,5 +10,6 @@ mod order;
 mod participant;
 mod passwords;
 mod program;
+mod standard;
 mod texts;
 mod tls;
