@@ -13,8 +13,8 @@ use super::exit::Exit;
 use super::logging::LogArgs;
 use super::signals;
 use crate::history::Store;
-use crate::rpc::{Certificates, Keepalive, ServerFiles, is_exposed};
-use crate::server::{Password, ReservedNames, Server, Settings};
+use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};
+use crate::server::{Password, Rate, ReservedNames, Server, Settings};
 
 /// How long a stop may take. A second more and a service manager may have lost
 /// its patience.
@@ -86,7 +86,46 @@ pub(super) struct Args {
     #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
     outbox: usize,
     #[command(flatten)]
+    limits: Limits,
+    /// Serve metrics for Prometheus at this address, under /metrics
+    #[arg(long, value_name = "ADDRESS", env = "CHITCHAT_METRICS")]
+    metrics: Option<String>,
+    #[command(flatten)]
     log: LogArgs,
+}
+
+/// What nobody may have more of.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Let so many streams in at once
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_sessions)]
+    max_members: usize,
+    /// Let so many streams in at once from one address (IPv6: one /64 network)
+    #[arg(long, value_name = "STREAMS", default_value_t = 1000)]
+    max_per_address: usize,
+    /// Let so many calls go on at once on one connection; more wait
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_per_connection)]
+    max_per_connection: u32,
+    /// Open so many rooms
+    #[arg(long, value_name = "ROOMS", default_value_t = Settings::default().max_rooms)]
+    max_rooms: usize,
+    /// Remember so many participants that left each room
+    #[arg(long, value_name = "NAMES", default_value_t = Settings::default().max_remembered)]
+    max_remembered: usize,
+    /// Read frames up to this size
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_RECEIVE_BYTES, value_parser = parse_bytes)]
+    max_receive: usize,
+    /// Slow a member down that sends more events a second; 0: nobody
+    #[arg(long, value_name = "EVENTS", default_value_t = 20.0, value_parser = parse_rate)]
+    rate_limit: f64,
+    /// Let a member send so many events at once after a silence
+    #[arg(long, value_name = "EVENTS", default_value_t = 100)]
+    burst: u32,
+    /// Wait so long for a new connection's handshakes, and for a new stream's
+    /// JOIN
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    first_frame: Duration,
 }
 
 impl Args {
@@ -117,6 +156,18 @@ impl Args {
             },
             grace: self.grace,
             outbox_events: self.outbox,
+            first_frame: self.limits.first_frame,
+            max_sessions: self.limits.max_members,
+            max_per_address: self.limits.max_per_address,
+            max_per_connection: self.limits.max_per_connection,
+            max_rooms: self.limits.max_rooms,
+            max_remembered: self.limits.max_remembered,
+            max_receive_bytes: self.limits.max_receive,
+            rate: (self.limits.rate_limit > 0.0).then_some(Rate {
+                per_second: self.limits.rate_limit,
+                burst: self.limits.burst,
+            }),
+            metrics: self.metrics.clone(),
             log,
             ..Settings::default()
         })?;
@@ -124,6 +175,10 @@ impl Args {
         for address in server.addresses() {
             // Whoever started it may not read this, and it serves all the same.
             let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
+        }
+        if let Some(address) = server.metrics_address() {
+            let line = writeln!(out, "metrics on http://{address}/metrics");
+            let _ = line.and_then(|()| out.flush());
         }
         let failed = server.failed().clone();
         let exit = loop {
@@ -201,6 +256,21 @@ fn parse_store(text: &str) -> Result<Store, String> {
         None if text == "memory" => Ok(Store::Memory),
         Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(path.into())),
         _ => Err("it must be sqlite:PATH or memory".to_owned()),
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        // Above this, gRPC's clients do not send by default either.
+        Ok(bytes) if (MAX_RECEIVE_BYTES..=4 * 1024 * 1024).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("it must be {MAX_RECEIVE_BYTES} to 4194304")),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("it must be a number of events, or 0 for no limit".to_owned()),
     }
 }
 

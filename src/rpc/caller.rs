@@ -1,5 +1,7 @@
 //! Who calls, as far as the connection tells.
 
+use std::net::IpAddr;
+
 use grpcio::{Metadata, MetadataBuilder, RpcContext};
 
 /// The header with which calls other than `Chat` bring the server's password;
@@ -31,14 +33,19 @@ impl Caller {
         }
     }
 
-    /// The address without its port: what the limits for one peer go by.
-    /// Empty for a socket in the file system.
-    pub fn address(&self) -> &str {
-        let peer = &self.peer;
-        match peer.strip_prefix("ipv4:").or(peer.strip_prefix("ipv6:")) {
-            Some(rest) => rest.rsplit_once(':').map_or(rest, |(host, _)| host),
-            None => "",
-        }
+    /// What the limits for one peer go by: its IPv4 address, or the /64 network
+    /// of its IPv6 address, since whoever has one has all of it. `None` for a
+    /// socket in the file system.
+    pub fn network(&self) -> Option<IpAddr> {
+        let (_, rest) = self.peer.split_once(':')?;
+        let (host, _) = rest.rsplit_once(':')?;
+        let host = host.replace("%5B", "").replace("%5D", "");
+        let host = host.trim_matches(['[', ']']);
+        let host = host.split_once('%').map_or(host, |(host, _zone)| host);
+        Some(match host.parse::<IpAddr>().ok()?.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+            ip => ip,
+        })
     }
 }
 
@@ -62,4 +69,33 @@ pub(super) fn bring(password: &str) -> Option<Metadata> {
             .add_bytes(PASSWORD_HEADER, password.as_bytes())
             .is_ok())
     .then(|| headers.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_network_is_its_address_or_its_half_of_it() {
+        for (peer, network) in [
+            ("ipv4:127.0.0.1:5000", Some("127.0.0.1")),
+            (
+                "ipv6:%5B2001:db8:1:2:3:4:5:6%5D:5000",
+                Some("2001:db8:1:2::"),
+            ),
+            ("ipv6:[2001:db8:1:2::1]:5000", Some("2001:db8:1:2::")),
+            ("ipv6:%5Bfe80::1%25eth0%5D:5000", Some("fe80::")),
+            ("ipv6:%5B::ffff:10.0.0.1%5D:5000", Some("10.0.0.1")),
+            ("unix:/tmp/socket", None),
+            ("unix:", None),
+            ("", None),
+        ] {
+            let caller = Caller {
+                peer: peer.to_owned(),
+                names: None,
+            };
+            let expected = network.map(|n| n.parse().unwrap());
+            assert_eq!(caller.network(), expected, "{peer}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use grpcio::{
     UnarySink,
 };
 
-use super::args::{self, Keepalive};
+use super::args::{self, ConnectionLimits};
 use super::caller::{Caller, password_of};
 use super::standard::Stopped;
 use super::stream::{self, Connection};
@@ -40,7 +40,7 @@ pub(super) const REPLY_OUTBOX: usize = 4;
 pub struct Listener {
     env: Arc<Environment>,
     pub(super) service: ServiceBuilder,
-    keepalive: Keepalive,
+    limits: ConnectionLimits,
     certificates: Option<Certificates>,
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
@@ -85,7 +85,7 @@ pub enum ListenError {
 
 impl Listener {
     /// A service without calls, on this many poll threads.
-    pub fn new(poll_threads: usize, keepalive: Keepalive) -> Self {
+    pub fn new(poll_threads: usize, limits: ConnectionLimits) -> Self {
         let env = EnvBuilder::new()
             .cq_count(poll_threads.max(1))
             .name_prefix("poll")
@@ -94,7 +94,7 @@ impl Listener {
         Self {
             env: Arc::new(env),
             service: ServiceBuilder::new(),
-            keepalive,
+            limits,
             certificates: None,
             stop,
             stopped: stopped.shared(),
@@ -147,7 +147,7 @@ impl Listener {
         self.service = self
             .service
             .add_unary_handler(&WHO, move |ctx, query, sink| {
-                shielded(|| answer(Question::new(&ctx, query), Reply(sink)));
+                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
             });
         self
     }
@@ -160,7 +160,7 @@ impl Listener {
         self.service = self
             .service
             .add_unary_handler(&ROOMS, move |ctx, query, sink| {
-                shielded(|| answer(Question::new(&ctx, query), Reply(sink)));
+                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
             });
         self
     }
@@ -173,7 +173,7 @@ impl Listener {
     pub fn listen(self, addresses: &[String]) -> Result<Listening, ListenError> {
         let mut server = ServerBuilder::new(self.env.clone())
             .requests_slot_per_cq(REQUEST_SLOTS)
-            .channel_args(args::server(&self.env, self.keepalive).build_args())
+            .channel_args(args::server(&self.env, self.limits).build_args())
             .register_service(self.service.build())
             .build()?;
         let mut bound = Vec::with_capacity(addresses.len());
@@ -312,17 +312,31 @@ impl Listening {
     }
 }
 
-/// The answer to a unary call.
-pub struct Reply<T>(UnarySink<T>);
+/// The answer to a unary call. Dropping it says that there are too many.
+pub struct Reply<T>(oneshot::Sender<Result<T, Ending>>);
 
-impl<T> Reply<T> {
-    /// Answers, and waits until the answer is handed over. Not on a poll thread.
+impl<T: Send + 'static> Reply<T> {
+    /// A poll thread hands the answer over, so that no other thread waits for
+    /// a client that does not read.
+    fn pumped(ctx: &RpcContext<'_>, sink: UnarySink<T>) -> Self {
+        let (tell, told) = oneshot::channel::<Result<T, Ending>>();
+        ctx.spawn(stream::guarded("reply", async move {
+            let handed_over = match told.await {
+                Ok(Ok(value)) => sink.success(value),
+                Ok(Err(ending)) => sink.fail(ending.to_status()),
+                Err(_) => {
+                    sink.fail(Ending::Limit("too many questions at once".to_owned()).to_status())
+                }
+            };
+            // An error means that the client has not waited.
+            drop(handed_over.await);
+        }));
+        Self(tell)
+    }
+
+    /// Answers. Waits for nothing.
     pub fn send(self, answer: Result<T, Ending>) {
-        // An error means that the client has not waited.
-        let _ = match answer {
-            Ok(value) => block_on(self.0.success(value)),
-            Err(ending) => block_on(self.0.fail(ending.to_status())),
-        };
+        let _ = self.0.send(answer); // the call may be over
     }
 }
 

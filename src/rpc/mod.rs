@@ -17,7 +17,7 @@ mod standard;
 mod stream;
 mod tls;
 
-pub use args::{Keepalive, MAX_RECEIVE_BYTES, log_through_log};
+pub use args::{ConnectionLimits, Keepalive, MAX_RECEIVE_BYTES, log_through_log};
 pub use caller::Caller;
 pub use dial::{Access, CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
 pub use listen::{

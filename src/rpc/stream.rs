@@ -59,16 +59,29 @@ pub enum StreamEnd {
 }
 
 /// Tells a session that it shall end, wherever it waits for its client.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Kick(Arc<Reader>);
 
-#[derive(Default)]
 struct Reader {
+    /// Holds a message once the session was kicked, for one that sleeps.
+    bell: (Sender<()>, Receiver<()>),
     waker: AtomicWaker,
     /// Woken when the session has taken something out of a full inbox.
     space: AtomicWaker,
     kicked: AtomicBool,
     finished: AtomicBool,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            bell: bounded(1),
+            waker: AtomicWaker::new(),
+            space: AtomicWaker::new(),
+            kicked: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Kick {
@@ -77,6 +90,7 @@ impl Kick {
         self.0.kicked.store(true, Ordering::Release);
         self.0.waker.wake();
         self.0.space.wake();
+        let _ = self.0.bell.0.try_send(()); // it rings already
     }
 }
 
@@ -97,6 +111,11 @@ impl Connection {
         };
         self.reader.space.wake();
         Some(inbound)
+    }
+
+    /// Sleeps. Returns false, early, when the session is kicked.
+    pub fn sleep(&self, time: Duration) -> bool {
+        self.reader.bell.1.recv_timeout(time).is_err()
     }
 
     /// A handle on the way out.

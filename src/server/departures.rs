@@ -29,6 +29,10 @@ impl Departure {
         }
     }
 
+    pub(super) fn room(&self) -> &SharedRoom {
+        &self.room
+    }
+
     /// Lets it leave, unless it is back.
     pub(super) fn announce(&self, room: &mut Room, why: &'static str, house: &House) {
         if let Some(parted) = room.expire(self.key, self.session, wall_ms()) {

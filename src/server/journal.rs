@@ -5,10 +5,12 @@
 //! idle server keeps one step at a time and a busy one hundreds.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::fanout::Fanout;
+use super::metrics::{Metrics, Outboxes};
 use super::report;
 use crate::chat::{Audience, Event, Joined, Member, MemberKey, Parted, Room, StoredMember};
 use crate::history::{Journal, Record, Roster};
@@ -27,6 +29,8 @@ pub(super) enum Message {
     /// Nobody gets anything from now on: all outboxes end, for this reason,
     /// after what is in them.
     Close(Ending),
+    /// Somebody wants to know how full the outboxes are.
+    Measure(Sender<Outboxes>),
     /// The last message.
     Quit,
 }
@@ -191,9 +195,10 @@ pub(super) fn run(
     queue: Receiver<Message>,
     mut history: Box<dyn Journal>,
     log: &LogSink,
+    metrics: &Arc<Metrics>,
     failed: impl Fn(),
 ) {
-    let mut fanout = Fanout::default();
+    let mut fanout = Fanout::new(metrics.clone());
     let mut group = Vec::with_capacity(MAX_GROUP);
     let mut records = Vec::with_capacity(MAX_GROUP);
     let mut poisoned = false;
@@ -228,6 +233,7 @@ pub(super) fn run(
                 }
             }
         }
+        let begun = Instant::now();
         if !poisoned
             && !records.is_empty()
             && let Err(error) = history.append(&records)
@@ -245,6 +251,10 @@ pub(super) fn run(
         if poisoned {
             group.drain(..).for_each(|rest| fanout.refuse(rest.change));
         } else if !group.is_empty() {
+            metrics.committed(records.len(), begun.elapsed());
+            for (event, _) in records.iter().filter_map(|record| record.event.as_ref()) {
+                metrics.event(event.kind, event.time);
+            }
             // The lines go out before anybody sees what they tell, so that a
             // log never lacks an event that somebody saw.
             let held = log.hold();
@@ -258,6 +268,9 @@ pub(super) fn run(
         records.clear();
         match last {
             Some(Message::Close(ending)) => fanout.end_all(&ending, false),
+            Some(Message::Measure(ask)) => {
+                let _ = ask.send(fanout.measure()); // it may have lost its patience
+            }
             Some(Message::Quit) => return,
             _ => {}
         }

@@ -7,20 +7,26 @@
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
 //! the order, [`journal`] keeps it, [`fanout`] hands it to everybody.
 //! [`departures`] waits for those who may come back, [`queries`] answers
-//! questions, [`sessions`] knows who is connected, [`gate`] who may be. This module starts them and
+//! questions, [`sessions`] knows who is connected, [`gate`] who may be, [`pace`]
+//! how fast it may speak. [`metrics`] counts, and [`scrape`] shows the counts. This module starts them and
 //! ends them, in order.
 
 mod departures;
 mod fanout;
 mod gate;
 mod journal;
+mod metrics;
+mod pace;
 mod past;
 mod queries;
+mod quota;
 mod report;
 mod rooms;
+mod scrape;
 mod session;
 mod sessions;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -28,9 +34,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::chat::{MemberKey, SessionNo};
+use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo};
 use crate::history::{HistoryError, Past, Store};
-use crate::rpc::{Certificates, Keepalive, ListenError, Listener, Listening};
+use crate::rpc::{
+    Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
+};
 use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
 use crate::wire::{Ending, SERVICE};
@@ -38,14 +46,25 @@ use crate::wire::{Ending, SERVICE};
 use departures::Departure;
 use gate::Gate;
 use journal::Message;
+use metrics::Metrics;
+use quota::Quota;
 use rooms::Rooms;
+use scrape::Scrape;
 use sessions::Sessions;
 
 pub use gate::{NamesError, Password, ReservedNames};
+pub use pace::Rate;
 
 /// Steps that may wait for the journal thread. When they are this many,
 /// sessions wait: the disk sets the pace.
 const JOURNAL_QUEUE: usize = 4096;
+
+/// Streams that may be on their way out because they were too many.
+const MAX_REFUSALS: usize = 256;
+
+/// How often as long as a first frame a connection may be without a stream:
+/// whoever checks the server's health now and then need not dial each time.
+const IDLE: u32 = 6;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -71,6 +90,20 @@ pub struct Settings {
     pub outbox_events: usize,
     /// Streams at once.
     pub max_sessions: usize,
+    /// Streams at once from one address (of IPv6, from one /64 network).
+    pub max_per_address: usize,
+    /// Streams at once on one connection; more wait in their client.
+    pub max_per_connection: u32,
+    /// The largest frame that is read, in bytes; not below
+    /// [`MAX_RECEIVE_BYTES`], which clients count on.
+    pub max_receive_bytes: usize,
+    /// How fast each member may speak; `None` for as fast as it likes. Whoever
+    /// is faster is slowed, and loses nothing.
+    pub rate: Option<Rate>,
+    /// Participants that left and that each room would recognise.
+    pub max_remembered: usize,
+    /// Where to serve metrics over HTTP.
+    pub metrics: Option<String>,
     /// Rooms at all.
     pub max_rooms: usize,
     /// Poll threads of gRPC.
@@ -92,6 +125,12 @@ impl Default for Settings {
             first_frame: Duration::from_secs(10),
             outbox_events: 8192,
             max_sessions: 20_000,
+            max_per_address: 20_000,
+            max_per_connection: 100,
+            max_receive_bytes: MAX_RECEIVE_BYTES,
+            rate: None,
+            max_remembered: MAX_REMEMBERED,
+            metrics: None,
             max_rooms: 10_000,
             poll_threads: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogSink::default(),
@@ -108,6 +147,14 @@ pub enum StartError {
     /// Its store cannot be opened.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The metrics cannot be served.
+    #[error("cannot serve metrics on {address}: {why}")]
+    Metrics {
+        /// As it was given.
+        address: String,
+        /// What the system says.
+        why: String,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -120,7 +167,13 @@ struct House {
     past: Arc<dyn Past>,
     departures: Sender<Departure>,
     sessions: Sessions,
+    /// Threads of streams, those that are being refused too.
+    threads: Arc<Quota>,
     gate: Gate,
+    metrics: Arc<Metrics>,
+    rate: Option<Rate>,
+    /// Participants that are awaited at once.
+    most_away: usize,
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
@@ -141,6 +194,7 @@ pub struct Server {
     house: Arc<House>,
     listening: Listening,
     health: HealthBoard,
+    scrape: Option<Scrape>,
     journal: JoinHandle<()>,
     departures: JoinHandle<()>,
     quit_departures: Sender<()>,
@@ -164,13 +218,21 @@ impl Server {
             .certificates
             .as_ref()
             .is_some_and(Certificates::name_clients);
+        let metrics = Arc::new(Metrics::default());
+        for room in &opened.rooms {
+            metrics.restored(room.clock);
+        }
         let house = Arc::new(House {
-            rooms: Rooms::restore(opened.rooms, settings.max_rooms),
+            rooms: Rooms::restore(opened.rooms, settings.max_rooms, settings.max_remembered),
             journal,
             past: opened.past,
             departures,
-            sessions: Sessions::new(settings.max_sessions),
+            sessions: Sessions::new(settings.max_sessions, settings.max_per_address),
             gate: Gate::new(certified, settings.password, settings.reserved),
+            metrics: metrics.clone(),
+            rate: settings.rate,
+            threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
+            most_away: settings.max_sessions,
             next_session: AtomicU64::new(1),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
@@ -179,7 +241,7 @@ impl Server {
         let log = settings.log;
         let broken = health.clone();
         let journal = thread("journal", move || {
-            journal::run(queue, opened.journal, &log, || {
+            journal::run(queue, opened.journal, &log, &metrics, || {
                 broken.fail();
                 let _ = failure.try_send(()); // somebody knows already
             });
@@ -189,10 +251,14 @@ impl Server {
         let departures = thread("departures", move || {
             departures::run(&waiting, departed, &quit, grace)
         })?;
-        let mut listener = health.serve(reflection(Listener::new(
-            settings.poll_threads,
-            settings.keepalive,
-        )));
+        let limits = ConnectionLimits {
+            keepalive: settings.keepalive,
+            max_receive_bytes: settings.max_receive_bytes,
+            max_streams: settings.max_per_connection,
+            handshake: settings.first_frame,
+            idle: settings.first_frame * IDLE,
+        };
+        let mut listener = health.serve(reflection(Listener::new(settings.poll_threads, limits)));
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);
         }
@@ -204,12 +270,17 @@ impl Server {
         for address in listening.addresses() {
             report::start(address);
         }
+        let scrape = settings
+            .metrics
+            .map(|address| Scrape::start(&address, &house))
+            .transpose()?;
         house.rooms.await_those_present(&house);
         health.serving();
         Ok(Self {
             house,
             listening,
             health,
+            scrape,
             journal,
             departures,
             quit_departures,
@@ -220,6 +291,11 @@ impl Server {
     /// Where it listens, with the ports that it got.
     pub fn addresses(&self) -> &[String] {
         self.listening.addresses()
+    }
+
+    /// Where it serves metrics, with the port that it got.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.scrape.as_ref().map(Scrape::address)
     }
 
     /// Gets a message if the store fails: then the server keeps nothing and
@@ -243,6 +319,9 @@ impl Server {
         let all = self.house.sessions.wait_until_none(left().mul_f64(0.6));
         self.health.drop_watches();
         self.listening.end(stopping, left().mul_f64(0.8));
+        if let Some(scrape) = self.scrape {
+            scrape.stop();
+        }
         drop(self.quit_departures);
         let _ = self.house.journal.send(Message::Quit);
         for thread in [self.departures, self.journal] {

@@ -4,13 +4,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use sha2::{Digest, Sha256};
 
 use super::departures::Departure;
 use super::journal::{Change, Message, Seat, Step};
+use super::pace::Pace;
 use super::past::Walk;
 use super::rooms::SharedRoom;
 use super::{House, report, wall_ms};
@@ -29,12 +30,21 @@ const LAST_FRAMES: Duration = Duration::from_secs(5);
 pub(super) fn serve(listener: Listener, house: &Arc<House>, outbox_events: usize) -> Listener {
     let house = house.clone();
     listener.chat(outbox_events, move |connection| {
+        // So many refusals are on their way that one more is not worth a thread:
+        // the connection is dropped, and with that cancelled.
+        let Some(share) = house.threads.take() else {
+            house.metrics.dropped();
+            return;
+        };
         let house = house.clone();
         let thread = std::thread::Builder::new()
             .name("session".to_owned())
             .stack_size(STACK_BYTES);
         // Without a thread the connection is dropped, and the call cancelled.
-        if let Err(why) = thread.spawn(move || run(&house, connection)) {
+        if let Err(why) = thread.spawn(move || {
+            run(&house, connection);
+            drop(share);
+        }) {
             log::warn!("cannot start a session: {why}");
         }
     })
@@ -42,9 +52,13 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>, outbox_events: usize
 
 fn run(house: &House, connection: Connection) {
     let no = house.next_session();
-    let place = match house.sessions.enter(no, connection.kick()) {
+    let place = match house
+        .sessions
+        .enter(no, &connection.caller, connection.kick())
+    {
         Ok(place) => place,
         Err(ending) => {
+            house.metrics.ended(&ending);
             connection.finish(ending, LAST_FRAMES);
             return;
         }
@@ -54,12 +68,14 @@ fn run(house: &House, connection: Connection) {
         connection: &connection,
         no,
         seat: None,
+        pace: house.rate.map(|rate| Pace::new(rate, Instant::now())),
     };
     // A panic ends this session and nothing else; grpcio would answer it with
     // a bare CANCELLED.
     let end = catch_unwind(AssertUnwindSafe(|| session.converse()))
         .unwrap_or(End::Fault(Ending::Internal));
     let ending = session.part(end);
+    house.metrics.ended(&ending);
     connection.finish(ending, LAST_FRAMES);
     drop(place);
 }
@@ -69,6 +85,8 @@ struct Session<'a> {
     connection: &'a Connection,
     no: SessionNo,
     seat: Option<Chair>,
+    /// `None`: it may speak as fast as it likes.
+    pace: Option<Pace>,
 }
 
 /// The session's participant.
@@ -117,7 +135,12 @@ impl Session<'_> {
         loop {
             for request in waiting {
                 match request {
-                    Request::Say { text, to, sent } => self.say(&text, &to, sent),
+                    Request::Say { text, to, sent } => {
+                        if !self.keep_pace() {
+                            return self.ended(StreamEnd::Kicked);
+                        }
+                        self.say(&text, &to, sent);
+                    }
                     Request::Leave { sent } => return End::Left { sent },
                     Request::Join(_) => return End::Fault(Ending::SecondJoin),
                 }
@@ -218,7 +241,25 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn say(&self, text: &str, to: &str, sent: i64) {
+    /// Waits until the member may speak. Returns false if the session is to
+    /// end: what is still to be said has no echo, and will be said again.
+    fn keep_pace(&mut self) -> bool {
+        let Some(pace) = &mut self.pace else {
+            return true;
+        };
+        loop {
+            let wait = pace.wait(Instant::now());
+            if wait.is_zero() {
+                return true;
+            }
+            self.house.metrics.slowed(wait);
+            if !self.connection.sleep(wait) {
+                return false;
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str, to: &str, sent: i64) {
         let Some(chair) = &self.seat else { return };
         let wall_ms = wall_ms();
         let mut room = chair.room.lock();
@@ -226,6 +267,9 @@ impl Session<'_> {
             Said::Stamped(event, audience) | Said::Refused(event, audience) => (event, audience),
             Said::Repeated => return,
         };
+        if let Some(pace) = &mut self.pace {
+            pace.spend();
+        }
         self.hand_over(Step::said(
             &room,
             event,
@@ -277,7 +321,12 @@ impl Session<'_> {
                         &ending.to_string(),
                     );
                     let departure = Departure::now(chair.room, chair.key, self.no);
-                    let _ = self.house.departures.send(departure);
+                    // However many come and vanish, so many are awaited.
+                    if self.house.departures.len() >= self.house.most_away {
+                        departure.announce(&mut departure.room().lock(), "lost", self.house);
+                    } else {
+                        let _ = self.house.departures.send(departure);
+                    }
                     return ending;
                 }
             },

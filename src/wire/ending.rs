@@ -67,6 +67,30 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// One word for it, for whoever counts endings.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Ending::Goodbye => "goodbye",
+            Ending::NotJoined => "not_joined",
+            Ending::TooLate => "too_late",
+            Ending::SecondJoin => "second_join",
+            Ending::Malformed(_) => "malformed",
+            Ending::BadName(_) => "bad_name",
+            Ending::BadSecret => "bad_secret",
+            Ending::Refused(_) => "refused",
+            Ending::OutOfRange(_) => "out_of_range",
+            Ending::TooSlow => "too_slow",
+            Ending::Replaced => "replaced",
+            Ending::Unauthenticated(_) => "unauthenticated",
+            Ending::PermissionDenied(_) => "permission_denied",
+            Ending::NoService(_) => "no_service",
+            Ending::Limit(_) => "limit",
+            Ending::Stopping => "stopping",
+            Ending::StoreFailed => "store_failed",
+            Ending::Internal => "internal",
+        }
+    }
+
     /// The gRPC status code.
     pub fn code(&self) -> RpcStatusCode {
         match self {

@@ -6,6 +6,8 @@ mod support;
 mod conversation;
 mod endings;
 mod identity;
+mod limits;
+mod metrics;
 mod order;
 mod participant;
 mod passwords;

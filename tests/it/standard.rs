@@ -76,9 +76,7 @@ fn a_failed_store_ends_health_and_the_server() {
             "server",
             "--listen",
             "127.0.0.1:0",
-            "--store",
-            &store,
-        ],
+            "--store", &store, "--rate-limit", "0"],
     );
     let line = server.wait_for("listening on ");
     let address = line.trim_start_matches("listening on ");

@@ -44,9 +44,13 @@ impl Program {
         }
     }
 
-    /// A server with its rooms in memory, and its address.
+    /// A server with its rooms in memory that slows nobody down unless that is
+    /// said, and its address.
     pub fn server(args: &[&str]) -> (Self, String) {
         let mut all = vec!["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+        if !args.contains(&"--rate-limit") {
+            all.extend(["--rate-limit", "0"]);
+        }
         all.extend(args);
         let mut server = Self::start(&all);
         let line = server.wait_for("listening on ");
