@@ -317,7 +317,7 @@ impl Server {
         let _ = self.house.journal.send(Message::Close(Ending::Stopping));
         self.house.sessions.kick_all();
         let all = self.house.sessions.wait_until_none(left().mul_f64(0.6));
-        self.health.drop_watches();
+        self.health.end(left().mul_f64(0.2));
         self.listening.end(stopping, left().mul_f64(0.8));
         if let Some(scrape) = self.scrape {
             scrape.stop();

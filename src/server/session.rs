@@ -75,7 +75,9 @@ fn run(house: &House, connection: Connection) {
     let end = catch_unwind(AssertUnwindSafe(|| session.converse()))
         .unwrap_or(End::Fault(Ending::Internal));
     let ending = session.part(end);
-    house.metrics.ended(&ending);
+    // The first reason is the one that the client was told.
+    let told = connection.outbox();
+    house.metrics.ended(told.ending().unwrap_or(&ending));
     connection.finish(ending, LAST_FRAMES);
     drop(place);
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::rpc::{Connection, Listener, Streamed};
 use crate::wire::{Ending, Health};
@@ -109,10 +110,15 @@ impl HealthBoard {
         }
     }
 
-    /// Cancels the streams of watchers that have not read to the end.
-    pub fn drop_watches(&self) {
+    /// After [`stop`](Self::stop): cancels the streams of watchers that do not
+    /// read to the end within `patience`.
+    pub fn end(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         let watches = std::mem::take(&mut self.state().watches);
-        drop(watches); // without the lock
+        for (_, watch) in watches {
+            let left = deadline.saturating_duration_since(Instant::now());
+            watch.finish(Ending::Stopping, left);
+        }
     }
 
     fn show_all(&self, state: &State) {

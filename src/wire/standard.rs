@@ -110,8 +110,8 @@ impl Spelt for Health {
     }
 }
 
-/// A question about services and messages.
-#[derive(Debug, Clone, PartialEq)]
+/// A question about services and messages. The default one asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReflectQuery(pb::ServerReflectionRequest);
 
 /// What such a question asks for.

@@ -192,7 +192,8 @@ fn send(writer: &mut FrameWriter, request: Request) {
         name: "".into(),
         requests,
     };
-    writer.send(frame).unwrap();
+    // An error says that the stream has ended, as it may before this is known.
+    let _ = writer.send(frame);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use chitchat::wire::{HEALTH_CHECK, Health, HealthQuery, REFLECT};
+use chitchat::wire::{REFLECT, ReflectQuery};
 use futures_executor::block_on;
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 
 use crate::support::{Peer, Program, TestServer};
 
@@ -76,7 +76,11 @@ fn a_failed_store_ends_health_and_the_server() {
             "server",
             "--listen",
             "127.0.0.1:0",
-            "--store", &store, "--rate-limit", "0"],
+            "--store",
+            &store,
+            "--rate-limit",
+            "0",
+        ],
     );
     let line = server.wait_for("listening on ");
     let address = line.trim_start_matches("listening on ");
@@ -118,12 +122,12 @@ fn an_open_reflection_stream_does_not_hold_up_a_stop() {
     let server = TestServer::start();
     let env = Arc::new(grpcio::Environment::new(1));
     let client = grpcio::Client::new(grpcio::ChannelBuilder::new(env).connect(&server.address));
-    let (_sink, mut answers) = client
+    let (mut sink, mut answers) = client
         .duplex_streaming(&REFLECT, grpcio::CallOption::default())
         .unwrap();
-    let query = HealthQuery(String::new());
-    let health = client.unary_call(&HEALTH_CHECK, &query, grpcio::CallOption::default());
-    assert_eq!(health.unwrap(), Health::Serving); // so the stream before it is open too
+    let query = (ReflectQuery::default(), grpcio::WriteFlags::default());
+    block_on(sink.send(query)).unwrap();
+    block_on(answers.next()).expect("an answer").unwrap();
     let begun = Instant::now();
     assert!(server.stop());
     assert!(
