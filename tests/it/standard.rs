@@ -92,8 +92,9 @@ fn a_failed_store_ends_health_and_the_server() {
     for n in 1..=20_000 {
         alex.say(&"x".repeat(128), n);
     }
+    // UNAVAILABLE, or gRPC's own CANCELLED for a stream that still sends
     let end = alex.status();
-    assert_eq!(end.0, 14, "{end:?}");
+    assert!([14, 1].contains(&end.0), "{end:?}");
     succeeds(watcher);
     let (status, _, err) = server.end();
     assert_eq!(status.code(), Some(1), "{err:?}");
