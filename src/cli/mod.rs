@@ -6,6 +6,7 @@ mod client;
 mod exit;
 mod history;
 mod logging;
+mod notify;
 mod password;
 mod server;
 mod signals;

@@ -11,6 +11,7 @@ use log::LevelFilter;
 use super::access::read_password;
 use super::exit::Exit;
 use super::logging::LogArgs;
+use super::notify::{READY, STOPPING, notify};
 use super::signals;
 use crate::history::Store;
 use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};
@@ -180,6 +181,7 @@ impl Args {
             let line = writeln!(out, "metrics on http://{address}/metrics");
             let _ = line.and_then(|()| out.flush());
         }
+        notify(READY);
         let failed = server.failed().clone();
         let exit = loop {
             select! {
@@ -188,6 +190,7 @@ impl Args {
                 recv(hangups) -> _ => certificates.iter().for_each(reload),
             }
         };
+        notify(STOPPING);
         if !server.stop(STOP_PATIENCE) {
             log::warn!("some clients did not take everything in time");
         }

@@ -13,5 +13,6 @@ mod participant;
 mod passwords;
 mod program;
 mod standard;
+mod stopping;
 mod texts;
 mod tls;

@@ -6,6 +6,16 @@ pub struct Http2(TcpStream);
 
 impl Http2 {
     pub fn connect(address: &str) -> Self {
+        Self::connect_with(address, &[])
+    }
+
+    /// A connection whose streams take nothing from the server: their windows
+    /// are empty, and stay so.
+    pub fn connect_stuck(address: &str) -> Self {
+        Self::connect_with(address, &[0, 4, 0, 0, 0, 0]) // SETTINGS_INITIAL_WINDOW_SIZE
+    }
+
+    fn connect_with(address: &str, settings: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("a connection");
         stream
             .set_read_timeout(Some(super::DEADLINE))
@@ -14,7 +24,7 @@ impl Http2 {
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .expect("it is open");
         let mut connection = Self(stream);
-        connection.frame(4, 0, 0, &[]); // SETTINGS
+        connection.frame(4, 0, 0, settings); // SETTINGS
         connection
     }
 
