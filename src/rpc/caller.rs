@@ -37,16 +37,20 @@ impl Caller {
     /// of its IPv6 address, since whoever has one has all of it. `None` for a
     /// socket in the file system.
     pub fn network(&self) -> Option<IpAddr> {
-        let (_, rest) = self.peer.split_once(':')?;
-        let (host, _) = rest.rsplit_once(':')?;
-        let host = host.replace("%5B", "").replace("%5D", "");
-        let host = host.trim_matches(['[', ']']);
-        let host = host.split_once('%').map_or(host, |(host, _zone)| host);
-        Some(match host.parse::<IpAddr>().ok()?.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-            ip => ip,
-        })
+        network(&self.peer)
     }
+}
+
+pub(super) fn network(peer: &str) -> Option<IpAddr> {
+    let (_, rest) = peer.split_once(':')?;
+    let (host, _) = rest.rsplit_once(':')?;
+    let host = host.replace("%5B", "").replace("%5D", "");
+    let host = host.trim_matches(['[', ']']);
+    let host = host.split_once('%').map_or(host, |(host, _zone)| host);
+    Some(match host.parse::<IpAddr>().ok()?.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip => ip,
+    })
 }
 
 /// The password that a call brings; empty if it brings none.

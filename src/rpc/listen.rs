@@ -1,6 +1,6 @@
 //! Listening: which calls there are, where they come in, and how it all ends.
 
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use grpcio::{
 };
 
 use super::args::{self, ConnectionLimits};
-use super::caller::{Caller, password_of};
+use super::caller::{Caller, network, password_of};
 use super::standard::Stopped;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
@@ -35,12 +35,16 @@ const REQUEST_SLOTS: usize = 32;
 /// a server's health changes twice in its life.
 pub(super) const REPLY_OUTBOX: usize = 4;
 
+/// Whether a call of this network is worth beginning.
+type Admit = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
 /// A service being put together. The functions that it is given run on poll
 /// threads: they must hand their call to a thread of its own and return.
 pub struct Listener {
     env: Arc<Environment>,
     pub(super) service: ServiceBuilder,
     limits: ConnectionLimits,
+    admit: Admit,
     certificates: Option<Certificates>,
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
@@ -95,10 +99,18 @@ impl Listener {
             env: Arc::new(env),
             service: ServiceBuilder::new(),
             limits,
+            admit: Arc::new(|_| true),
             certificates: None,
             stop,
             stopped: stopped.shared(),
         }
+    }
+
+    /// Asks, for calls that are added after this, whether one is worth beginning.
+    /// Those that are not are cancelled, at the least cost.
+    pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Arc::new(admit);
+        self
     }
 
     /// Encrypts every connection, with these certificates.
@@ -113,9 +125,13 @@ impl Listener {
         outbox_events: usize,
         accept: impl Fn(Connection) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service =
             self.service
                 .add_duplex_streaming_handler(&CHAT, move |ctx, requests, sink| {
+                    if !admits(&admit, &ctx) {
+                        return;
+                    }
                     shielded(|| accept(stream::open(&ctx, requests, sink, outbox_events)));
                 });
         self
@@ -126,9 +142,13 @@ impl Listener {
         mut self,
         answer: impl Fn(Question<HistoryQuery>, Streamed) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service =
             self.service
                 .add_server_streaming_handler(&HISTORY, move |ctx, query, sink| {
+                    if !admits(&admit, &ctx) {
+                        return;
+                    }
                     shielded(|| {
                         answer(
                             Question::new(&ctx, query),
@@ -144,9 +164,14 @@ impl Listener {
         mut self,
         answer: impl Fn(Question<WhoQuery>, Reply<Roster>) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service = self
             .service
             .add_unary_handler(&WHO, move |ctx, query, sink| {
+                if !admits(&admit, &ctx) {
+                    return;
+                }
+
                 shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
             });
         self
@@ -157,9 +182,14 @@ impl Listener {
         mut self,
         answer: impl Fn(Question<RoomsQuery>, Reply<RoomList>) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service = self
             .service
             .add_unary_handler(&ROOMS, move |ctx, query, sink| {
+                if !admits(&admit, &ctx) {
+                    return;
+                }
+
                 shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
             });
         self
@@ -192,6 +222,10 @@ impl Listener {
             _env: self.env,
         })
     }
+}
+
+fn admits(admit: &Admit, ctx: &RpcContext<'_>) -> bool {
+    network(&ctx.peer()).is_none_or(|network| admit(network))
 }
 
 /// A panic in a handler would silently end its poll thread.

@@ -13,6 +13,7 @@
 
 mod departures;
 mod fanout;
+mod flood;
 mod gate;
 mod journal;
 mod metrics;
@@ -44,6 +45,7 @@ use crate::trace::LogSink;
 use crate::wire::{Ending, SERVICE};
 
 use departures::Departure;
+use flood::Flood;
 use gate::Gate;
 use journal::Message;
 use metrics::Metrics;
@@ -258,7 +260,15 @@ impl Server {
             handshake: settings.first_frame,
             idle: settings.first_frame * IDLE,
         };
-        let mut listener = health.serve(reflection(Listener::new(settings.poll_threads, limits)));
+        let (flood, counting) = (Flood::new(settings.max_per_address), house.clone());
+        let listener = Listener::new(settings.poll_threads, limits).admit(move |network| {
+            let admitted = flood.admits(network, Instant::now());
+            if !admitted {
+                counting.metrics.dropped();
+            }
+            admitted
+        });
+        let mut listener = health.serve(reflection(listener));
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);
         }

@@ -42,6 +42,12 @@ impl Pace {
         }
     }
 
+    /// Whether it has been calm for long enough to be as good as new.
+    pub(super) fn is_rested(&mut self, now: Instant) -> bool {
+        self.wait(now);
+        self.tokens >= f64::from(self.rate.burst.max(1))
+    }
+
     /// An event came.
     pub(super) fn spend(&mut self) {
         self.tokens -= 1.0;

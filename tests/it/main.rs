@@ -3,6 +3,7 @@
 
 mod support;
 
+mod attack;
 mod conversation;
 mod endings;
 mod identity;
