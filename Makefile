@@ -32,6 +32,7 @@ build: ## build the program
 	$(SETUP) cargo build --release
 
 test: lint ## lint, then run every test
+	@$(SETUP) scripts/python-clients.sh
 	$(SETUP) cargo test --release
 
 lint: ## check the format, clippy's advice and that there is no async runtime

@@ -5,7 +5,8 @@
 #
 # What is missing of CMake and a C++ compiler is installed: with the system's
 # package manager, as root or through a sudo that asks for no password, or else
-# CMake alone from PyPI into the target directory. gRPC's C core, which takes
+# CMake alone from PyPI into the target directory; likewise Python, for the tests
+# that need it. gRPC's C core, which takes
 # minutes, is then built once, with word of how long it has been going on.
 # Where nothing is missing this takes milliseconds and says nothing.
 set -eu
@@ -36,6 +37,7 @@ die() {
 }
 
 has() { command -v "$1" >/dev/null 2>&1; }
+has_python() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 exists() { [ -e "$1" ]; }
 
 has_compiler() {
@@ -79,21 +81,24 @@ install_packages() {
     esac
 }
 
-# try_package_manager cmake|compiler...: says why where it does not help.
+# try_package_manager cmake|compiler|python...: says why where it does not help.
 try_package_manager() {
     if ! find_package_manager; then
         say "no package manager known here could install $*"
         return
     fi
     case $manager in
-    apt-get) compiler='g++' ;;
-    dnf | yum | zypper) compiler='gcc-c++' ;;
-    apk) compiler='g++ linux-headers' ;;
-    pacman | brew) compiler='gcc' ;;
+    apt-get) compiler='g++' python='python3 python3-venv' ;;
+    dnf | yum | zypper) compiler='gcc-c++' python='python3' ;;
+    apk) compiler='g++ linux-headers' python='python3' ;;
+    pacman | brew) compiler='gcc' python='python' ;;
     esac
     packages=
     for wanted in "$@"; do
-        if [ "$wanted" = compiler ]; then wanted=$compiler; fi
+        case $wanted in
+        compiler) wanted=$compiler ;;
+        python) wanted=$python ;;
+        esac
         packages="$packages $wanted"
     done
 
@@ -159,6 +164,9 @@ build_core() {
 has cargo || die 'cargo is missing: install Rust with rustup, then run this again'
 case "$1 ${2-}" in
 'cargo fmt' | 'cargo clean') ;; # they compile nothing
+scripts/python-clients.sh*) # without it the tests that need it are skipped
+    has_python || try_package_manager python
+    ;;
 *)
     install_what_is_missing
     build_core

@@ -7,6 +7,7 @@
 //! - [`trace`]: looking back. The log's grammar, and what reads it.
 //! - [`wire`]: how it is spelt on the network.
 //! - [`rpc`]: gRPC made blocking.
+//! - [`standard`]: gRPC's health and reflection services.
 //! - [`server`]: the way of a line of text.
 //! - [`client`]: the other end.
 //! - [`bench`]: load and verdict.
@@ -19,5 +20,6 @@ pub mod client;
 pub mod history;
 pub mod rpc;
 pub mod server;
+pub mod standard;
 pub mod trace;
 pub mod wire;

@@ -14,7 +14,7 @@ pub use clock::{LamportClock, MAX_AHEAD};
 pub use event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_NAME};
 pub use name::{DEFAULT_ROOM, MAX_NAME_CHARS, Name, NameError};
 pub use room::{
-    Ask, Joined, Loss, Member, Parted, Refused, RememberedMember, Room, Said, Secret, SessionNo,
-    StoredMember, StoredRoom,
+    Ask, Joined, Loss, MAX_REMEMBERED, Member, Parted, Refused, RememberedMember, Room, Said,
+    Secret, SessionNo, StoredMember, StoredRoom,
 };
 pub use text::{MAX_TEXT_CHARS, TextError, check_text, is_deceptive, sanitise};

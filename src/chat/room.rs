@@ -12,9 +12,10 @@ use super::event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_N
 use super::name::Name;
 use super::text::check_text;
 
-/// How many participants that left a room remembers, so that what they send
-/// again after a long absence is recognised. The longest gone are forgotten.
-const MAX_REMEMBERED: usize = 1024;
+/// How many participants that left a room remembers where nothing else is set,
+/// so that what they send again after a long absence is recognised. The longest
+/// gone are forgotten.
+pub const MAX_REMEMBERED: usize = 1024;
 
 /// A digest of the secret that a client chose when it joined. Whoever knows
 /// the secret is the same participant.
@@ -205,6 +206,7 @@ pub struct Room {
     secrets: HashMap<Secret, MemberKey>,
     remembered: HashMap<Secret, RememberedMember>,
     remembered_order: VecDeque<Secret>,
+    most_remembered: usize,
 }
 
 impl Room {
@@ -220,6 +222,7 @@ impl Room {
             secrets: HashMap::new(),
             remembered: HashMap::new(),
             remembered_order: VecDeque::new(),
+            most_remembered: MAX_REMEMBERED,
         };
         for m in stored.members {
             if m.present {
@@ -254,6 +257,12 @@ impl Room {
             seq: 0,
             members: Vec::new(),
         })
+    }
+
+    /// Sets how many participants that left it remembers, from the next that
+    /// leaves on.
+    pub fn remember_at_most(&mut self, participants: usize) {
+        self.most_remembered = participants;
     }
 
     /// Which room.
@@ -585,7 +594,7 @@ impl Room {
     fn remember(&mut self, secret: Secret, member: RememberedMember) -> Option<MemberKey> {
         self.remembered.insert(secret, member);
         self.remembered_order.push_back(secret);
-        if self.remembered_order.len() <= MAX_REMEMBERED {
+        if self.remembered_order.len() <= self.most_remembered {
             return None;
         }
         let oldest = self.remembered_order.pop_front()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use log::LevelFilter;
 
+use super::access::AccessArgs;
 use super::exit::Exit;
 use super::logging::LogArgs;
 use super::server::parse_time;
@@ -63,6 +64,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     keepalive_timeout: Duration,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -79,6 +82,7 @@ impl Args {
         };
         let name = Name::parse(&name)?;
         Name::parse_room(&self.room).context("the room")?;
+        let access = self.access.read()?;
         // The screen belongs to the conversation, unless somebody asks.
         let quiet = if io::stderr().is_terminal() {
             LevelFilter::Warn
@@ -97,6 +101,7 @@ impl Args {
             id: random_id()?,
             room: self.room,
             past,
+            access,
             keepalive: Keepalive {
                 every: self.keepalive,
                 patience: self.keepalive_timeout,

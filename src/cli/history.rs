@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use super::access::AccessArgs;
 use super::exit::Exit;
 use crate::chat::{Event, Kind, sanitise};
 use crate::client::shown;
-use crate::rpc::{CallError, Dialler, Keepalive};
+use crate::rpc::{Access, CallError, Dialler, Keepalive};
 use crate::wire::{HistoryQuery, PastAsk};
 
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -37,11 +38,14 @@ pub(super) struct Args {
     /// Print a JSON object for each event
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        match self.print() {
+        let access = self.access.clone().read()?;
+        match self.print(access) {
             Err(Failure::Call(error)) => {
                 eprintln!("chitchat: {}", sanitise(&error.to_string()));
                 Ok(match error {
@@ -57,7 +61,7 @@ impl Args {
         }
     }
 
-    fn print(&self) -> Result<(), Failure> {
+    fn print(&self, access: Access) -> Result<(), Failure> {
         let past = self
             .last
             .map(PastAsk::Last)
@@ -66,7 +70,8 @@ impl Args {
             room: self.room.clone(),
             past,
         };
-        let dialled = Dialler::new(Keepalive::default()).dial(&self.server, DIAL_PATIENCE)?;
+        let dialled =
+            Dialler::with_access(Keepalive::default(), access).dial(&self.server, DIAL_PATIENCE)?;
         let mut events = dialled.history(&query)?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         while let Some(page) = events.recv()? {

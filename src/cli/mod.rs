@@ -1,13 +1,17 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
+mod access;
 mod before;
 mod bench;
+mod certs;
 mod check;
 mod client;
 mod diagram;
 mod exit;
 mod history;
 mod logging;
+mod notify;
+mod password;
 mod server;
 mod signals;
 
@@ -41,6 +45,10 @@ enum Command {
     Before(before::Before),
     /// Put a load on a server: how fast it is, and whether all comes in order
     Bench(bench::Args),
+    /// Make a CA and certificates, for trying TLS out
+    Certs(certs::Args),
+    /// Print the line that reserves a name, for a server's --names-file
+    Password(password::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -53,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Diagram(diagram) => diagram.run(),
         Command::Before(before) => before.run(),
         Command::Bench(args) => args.run().map(ExitCode::from),
+        Command::Certs(args) => args.run().map(ExitCode::from),
+        Command::Password(args) => args.run().map(ExitCode::from),
     };
     result.unwrap_or_else(|error| {
         eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));

@@ -4,16 +4,18 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
-use crossbeam_channel::select;
+use anyhow::{Context, bail};
+use crossbeam_channel::{never, select};
 use log::LevelFilter;
 
+use super::access::read_password;
 use super::exit::Exit;
 use super::logging::LogArgs;
+use super::notify::{READY, STOPPING, notify};
 use super::signals;
 use crate::history::Store;
-use crate::rpc::Keepalive;
-use crate::server::{Server, Settings};
+use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};
+use crate::server::{Password, Rate, ReservedNames, Server, Settings};
 
 /// How long a stop may take. A second more and a service manager may have lost
 /// its patience.
@@ -31,6 +33,42 @@ pub(super) struct Args {
         env = "CHITCHAT_LISTEN"
     )]
     listen: Vec<String>,
+    /// Encrypt, with the certificate in this file, and read it again at SIGHUP
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = "CHITCHAT_TLS_CERT"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "CHITCHAT_TLS_KEY"
+    )]
+    tls_key: Option<PathBuf>,
+    /// Let in only holders of a certificate of a CA in this file, each under
+    /// its certificate's name
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        conflicts_with_all = ["password_file", "names_file"],
+        env = "CHITCHAT_CLIENT_CA"
+    )]
+    client_ca: Option<PathBuf>,
+    /// Listen beyond this machine without encryption
+    #[arg(long, conflicts_with = "tls_cert")]
+    insecure: bool,
+    /// Ask everybody for the password in this file's first line
+    #[arg(long, value_name = "FILE", env = "CHITCHAT_SERVER_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// Reserve the names in this file for those who know their passwords; its
+    /// lines come from «chitchat password»
+    #[arg(long, value_name = "FILE")]
+    names_file: Option<PathBuf>,
     /// Keep the rooms in an SQLite file (sqlite:PATH) or in memory (memory)
     /// [default: sqlite: in the platform's data directory]
     #[arg(long, value_name = "STORE", env = "CHITCHAT_STORE", value_parser = parse_store)]
@@ -49,21 +87,69 @@ pub(super) struct Args {
     #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
     outbox: usize,
     #[command(flatten)]
+    limits: Limits,
+    /// Serve metrics for Prometheus at this address, under /metrics
+    #[arg(long, value_name = "ADDRESS", env = "CHITCHAT_METRICS")]
+    metrics: Option<String>,
+    #[command(flatten)]
     log: LogArgs,
+}
+
+/// What nobody may have more of.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Let so many streams in at once
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_sessions)]
+    max_members: usize,
+    /// Let so many streams in at once from one address (IPv6: one /64 network)
+    #[arg(long, value_name = "STREAMS", default_value_t = 1000)]
+    max_per_address: usize,
+    /// Let so many calls go on at once on one connection; more wait
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_per_connection)]
+    max_per_connection: u32,
+    /// Open so many rooms
+    #[arg(long, value_name = "ROOMS", default_value_t = Settings::default().max_rooms)]
+    max_rooms: usize,
+    /// Remember so many participants that left each room
+    #[arg(long, value_name = "NAMES", default_value_t = Settings::default().max_remembered)]
+    max_remembered: usize,
+    /// Read frames up to this size
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_RECEIVE_BYTES, value_parser = parse_bytes)]
+    max_receive: usize,
+    /// Slow a member down that sends more events a second; 0: nobody
+    #[arg(long, value_name = "EVENTS", default_value_t = 20.0, value_parser = parse_rate)]
+    rate_limit: f64,
+    /// Let a member send so many events at once after a silence
+    #[arg(long, value_name = "EVENTS", default_value_t = 100)]
+    burst: u32,
+    /// Wait so long for a new connection's handshakes, and for a new stream's
+    /// JOIN
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    first_frame: Duration,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let log = self.log.start("Server".to_owned(), LevelFilter::Info)?;
-        let store = match self.store {
+        let store = match self.store.clone() {
             Some(store) => store,
             None => Store::Sqlite(default_store().context(
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
         };
-        let signal = signals::first().context("cannot wait for signals")?;
+        let certificates = self.certificates()?;
+        self.check_exposure()?;
+        let (signal, hangups) = match certificates {
+            Some(_) => signals::first_and_hangups(),
+            None => signals::first().map(|signal| (signal, never())),
+        }
+        .context("cannot wait for signals")?;
         let server = Server::start(Settings {
+            password: self.password()?,
+            reserved: self.reserved()?,
             listen: self.listen,
+            certificates: certificates.clone(),
             store,
             keepalive: Keepalive {
                 every: self.keepalive,
@@ -71,6 +157,18 @@ impl Args {
             },
             grace: self.grace,
             outbox_events: self.outbox,
+            first_frame: self.limits.first_frame,
+            max_sessions: self.limits.max_members,
+            max_per_address: self.limits.max_per_address,
+            max_per_connection: self.limits.max_per_connection,
+            max_rooms: self.limits.max_rooms,
+            max_remembered: self.limits.max_remembered,
+            max_receive_bytes: self.limits.max_receive,
+            rate: (self.limits.rate_limit > 0.0).then_some(Rate {
+                per_second: self.limits.rate_limit,
+                burst: self.limits.burst,
+            }),
+            metrics: self.metrics.clone(),
             log,
             ..Settings::default()
         })?;
@@ -79,15 +177,75 @@ impl Args {
             // Whoever started it may not read this, and it serves all the same.
             let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
         }
+        if let Some(address) = server.metrics_address() {
+            let line = writeln!(out, "metrics on http://{address}/metrics");
+            let _ = line.and_then(|()| out.flush());
+        }
+        notify(READY);
         let failed = server.failed().clone();
-        let exit = select! {
-            recv(signal) -> _ => Exit::Well,
-            recv(failed) -> _ => Exit::Failed,
+        let exit = loop {
+            select! {
+                recv(signal) -> _ => break Exit::Well,
+                recv(failed) -> _ => break Exit::Failed,
+                recv(hangups) -> _ => certificates.iter().for_each(reload),
+            }
         };
+        notify(STOPPING);
         if !server.stop(STOP_PATIENCE) {
             log::warn!("some clients did not take everything in time");
         }
         Ok(exit)
+    }
+
+    fn certificates(&self) -> anyhow::Result<Option<Certificates>> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        Ok(Some(Certificates::load(ServerFiles {
+            cert: cert.clone(),
+            key: key.clone(),
+            client_ca: self.client_ca.clone(),
+        })?))
+    }
+
+    /// Everybody on the way can read and change what is not encrypted.
+    fn check_exposure(&self) -> anyhow::Result<()> {
+        if self.tls_cert.is_some() {
+            return Ok(());
+        }
+        for address in self.listen.iter().filter(|a| is_exposed(a)) {
+            if !self.insecure {
+                bail!(
+                    "others could read and change everything on its way to {address}: \
+                     encrypt with --tls-cert and --tls-key («chitchat certs» makes some to try \
+                     out), or say --insecure"
+                );
+            }
+            log::warn!("{address} is not encrypted: others can read and change everything");
+        }
+        Ok(())
+    }
+
+    fn password(&self) -> anyhow::Result<Option<Password>> {
+        let read = |path: &PathBuf| Ok(Password::new(&read_password(path)?));
+        self.password_file.as_ref().map(read).transpose()
+    }
+
+    fn reserved(&self) -> anyhow::Result<ReservedNames> {
+        let Some(path) = &self.names_file else {
+            return Ok(ReservedNames::default());
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the names in {}", path.display()))?;
+        ReservedNames::parse(&text).with_context(|| path.display().to_string())
+    }
+}
+
+/// What was there stays where what is there now is no good.
+fn reload(certificates: &Certificates) {
+    match certificates.reload() {
+        Ok(()) => log::info!("the certificates were read again"),
+        Err(why) => log::error!("the certificates stay as they were: {why}"),
     }
 }
 
@@ -101,6 +259,21 @@ fn parse_store(text: &str) -> Result<Store, String> {
         None if text == "memory" => Ok(Store::Memory),
         Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(path.into())),
         _ => Err("it must be sqlite:PATH or memory".to_owned()),
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        // Above this, gRPC's clients do not send by default either.
+        Ok(bytes) if (MAX_RECEIVE_BYTES..=4 * 1024 * 1024).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("it must be {MAX_RECEIVE_BYTES} to 4194304")),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("it must be a number of events, or 0 for no limit".to_owned()),
     }
 }
 

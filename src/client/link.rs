@@ -42,7 +42,7 @@ impl Link {
         let room =
             Name::parse_room(&settings.room).map_or(settings.room.clone(), |n| n.to_string());
         Self {
-            dialler: Dialler::new(settings.keepalive),
+            dialler: Dialler::with_access(settings.keepalive, settings.access.clone()),
             settings,
             secret,
             room,
@@ -230,7 +230,7 @@ impl Link {
             room: self.settings.room.clone(),
             past,
             secret: self.secret.clone(),
-            password: String::new(),
+            password: self.settings.access.password.clone(),
             batches: true,
         }))
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::chat::Name;
-use crate::rpc::{CallError, Keepalive};
+use crate::rpc::{Access, CallError, Keepalive};
 use crate::wire::{PastAsk, Received};
 
 use link::Link;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub room: String,
     /// Which part of the past to begin with.
     pub past: Option<PastAsk>,
+    /// How it gets in.
+    pub access: Access,
     /// How a vanished server is found.
     pub keepalive: Keepalive,
     /// How long a connection may take to be made.

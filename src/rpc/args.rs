@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grpcio::{ChannelBuilder, Environment};
 
-/// The largest frame that the server reads, in bytes. A line of 128 characters
+/// The largest frame that a server reads at least, in bytes. A line of 128 characters
 /// takes up to 600; the client keeps its batches below this.
 pub const MAX_RECEIVE_BYTES: usize = 64 * 1024;
 
@@ -30,15 +30,48 @@ impl Default for Keepalive {
     }
 }
 
+/// What is read from one connection before others get their turn, in bytes.
+/// gRPC's core would read up to 4 MiB, and go through all that is in it: with
+/// calls that are taken back at once, seconds of work.
+const READ_BYTES: i32 = 16 * 1024;
+
 /// The shortest interval between pings that a server puts up with. Clients may
 /// have a shorter keepalive than this server, but not one that floods it.
 const LEAST_PING_INTERVAL: Duration = Duration::from_millis(500);
 
-pub(super) fn server(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
-    common(env, keepalive)
+/// What one connection may cost the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// How a dead client is found.
+    pub keepalive: Keepalive,
+    /// The largest frame that is read, in bytes.
+    pub max_receive_bytes: usize,
+    /// Calls on one connection at once; more wait in the client.
+    pub max_streams: u32,
+    /// How long the handshakes of a new connection may take, TLS and HTTP/2
+    /// together.
+    pub handshake: Duration,
+    /// How long a connection may be without a call.
+    pub idle: Duration,
+}
+
+pub(super) fn server(env: &Arc<Environment>, limits: ConnectionLimits) -> ChannelBuilder {
+    let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    common(env, limits.keepalive)
+        .raw_cfg_int(
+            c"grpc.server_handshake_timeout_ms".to_owned(),
+            ms(limits.handshake),
+        )
+        .raw_cfg_int(c"grpc.max_connection_idle_ms".to_owned(), ms(limits.idle))
+        .raw_cfg_int(
+            c"grpc.experimental.tcp_max_read_chunk_size".to_owned(),
+            READ_BYTES,
+        )
+        .max_concurrent_stream(int(limits.max_streams as usize))
         // A second server on the same port must fail, not steal connections.
         .reuse_port(false)
-        .max_receive_message_len(MAX_RECEIVE_BYTES as i32)
+        .max_receive_message_len(int(limits.max_receive_bytes))
         .http2_min_recv_ping_interval_without_data(LEAST_PING_INTERVAL)
 }
 

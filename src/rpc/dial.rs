@@ -1,5 +1,6 @@
 //! The client's end, blocking: a channel, and the two halves of a stream.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use grpcio::{
 };
 
 use super::args::{self, Keepalive};
+use super::caller;
+use super::tls::ClientTls;
 use crate::wire::{
     CHAT_CALL, ClientFrame, HISTORY_CALL, HistoryQuery, ROOMS, Received, RoomList, RoomsQuery,
     Roster, WHO, WhoQuery,
@@ -26,11 +29,30 @@ const QUERY_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Dialler {
     env: Arc<Environment>,
     keepalive: Keepalive,
+    access: Access,
+}
+
+/// How a client gets in.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// Encrypts, and knows the server by its certificate.
+    pub tls: Option<ClientTls>,
+    /// The server's password; empty for none.
+    pub password: String,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connection to a server.
 pub struct Dialled {
     client: Client,
+    password: String,
 }
 
 /// Why a call failed or ended.
@@ -105,14 +127,24 @@ impl From<grpcio::Error> for CallError {
 }
 
 impl Dialler {
-    /// A dialler whose connections are watched with this keepalive.
+    /// A dialler whose connections are watched with this keepalive, and which
+    /// brings nothing to get in with.
     pub fn new(keepalive: Keepalive) -> Self {
-        Self::with_poll_threads(1, keepalive)
+        Self::build(1, keepalive, Access::default())
     }
 
     /// As [`new`](Self::new), with this many poll threads, to which the
     /// connections are dealt in turn.
     pub fn with_poll_threads(poll_threads: usize, keepalive: Keepalive) -> Self {
+        Self::build(poll_threads, keepalive, Access::default())
+    }
+
+    /// As [`new`](Self::new), with what it takes to get in.
+    pub fn with_access(keepalive: Keepalive, access: Access) -> Self {
+        Self::build(1, keepalive, access)
+    }
+
+    fn build(poll_threads: usize, keepalive: Keepalive, access: Access) -> Self {
         let env = EnvBuilder::new()
             .cq_count(poll_threads.max(1))
             .name_prefix("poll")
@@ -120,6 +152,7 @@ impl Dialler {
         Self {
             env: Arc::new(env),
             keepalive,
+            access,
         }
     }
 
@@ -135,10 +168,27 @@ impl Dialler {
         if address.is_empty() || address.contains('\0') {
             return Err(fail("not an address"));
         }
-        let channel = args::client(&self.env, self.keepalive).connect(address);
+        let tls = self.access.tls.as_ref();
+        if tls
+            .and_then(ClientTls::server_name)
+            .is_some_and(|name| name.contains('\0'))
+        {
+            return Err(fail("the server's name is not one"));
+        }
+        let mut args = args::client(&self.env, self.keepalive);
+        if let Some(tls) = tls {
+            if let Some(name) = tls.server_name() {
+                args = args.override_ssl_target(name);
+            }
+            args = args.set_credentials(tls.credentials());
+        }
+        let channel = args.connect(address);
         let client = Client::new(channel.clone());
         match block_on(connected(&channel, Instant::now() + patience)) {
-            Connected::Yes => Ok(Dialled { client }),
+            Connected::Yes => Ok(Dialled {
+                client,
+                password: self.access.password.clone(),
+            }),
             Connected::TooLate => Err(fail("no answer")),
             // The channel does not say why; a call on it does.
             Connected::Refused => {
@@ -183,6 +233,13 @@ impl Dialled {
         &self.client
     }
 
+    fn option(&self) -> CallOption {
+        match caller::bring(&self.password) {
+            Some(headers) => CallOption::default().headers(headers),
+            None => CallOption::default(),
+        }
+    }
+
     /// Opens a `Chat` stream.
     ///
     /// # Errors
@@ -212,7 +269,7 @@ impl Dialled {
     pub fn history(&self, query: &HistoryQuery) -> Result<EventReader, CallError> {
         let stream = self
             .client
-            .server_streaming(&HISTORY_CALL, query, CallOption::default())?;
+            .server_streaming(&HISTORY_CALL, query, self.option())?;
         let channel = self.client.channel().clone();
         Ok(EventReader {
             events: Events::History(stream),
@@ -225,7 +282,7 @@ impl Dialled {
     /// # Errors
     /// Why there is no answer.
     pub fn who(&self, query: &WhoQuery) -> Result<Roster, CallError> {
-        let option = CallOption::default().timeout(QUERY_PATIENCE);
+        let option = self.option().timeout(QUERY_PATIENCE);
         Ok(self.client.unary_call(&WHO, query, option)?)
     }
 
@@ -234,7 +291,7 @@ impl Dialled {
     /// # Errors
     /// Why there is no answer.
     pub fn rooms(&self) -> Result<RoomList, CallError> {
-        let option = CallOption::default().timeout(QUERY_PATIENCE);
+        let option = self.option().timeout(QUERY_PATIENCE);
         Ok(self.client.unary_call(&ROOMS, &RoomsQuery, option)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Listening: which calls there are, where they come in, and how it all ends.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,13 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
+use futures_channel::oneshot;
 use futures_executor::block_on;
+use futures_util::FutureExt;
 use grpcio::{
-    EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
+    EnvBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials, ServiceBuilder,
+    UnarySink,
 };
 
-use super::args::{self, Keepalive};
+use super::args::{self, ConnectionLimits};
+use super::caller::{Caller, network, password_of};
+use super::standard::Stopped;
 use super::stream::{self, Connection};
+use super::tls::Certificates;
 use crate::wire::{
     CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
 };
@@ -24,16 +30,45 @@ use crate::wire::{
 /// (tikv/grpc-rs issue 674); handlers here return at once, so few do.
 const REQUEST_SLOTS: usize = 32;
 
-/// Events of history that may wait in the outbox of a `History` call; they go
-/// through the past's own small queue, so none ever does.
-const REPLY_OUTBOX: usize = 1;
+/// Messages that may wait in the outbox of a call that only answers. Events of
+/// history go through the past's own small queue, so none of them ever does;
+/// a server's health changes twice in its life.
+pub(super) const REPLY_OUTBOX: usize = 4;
+
+/// Whether a call of this network is worth beginning.
+type Admit = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// A service being put together. The functions that it is given run on poll
 /// threads: they must hand their call to a thread of its own and return.
 pub struct Listener {
     env: Arc<Environment>,
-    service: ServiceBuilder,
-    keepalive: Keepalive,
+    pub(super) service: ServiceBuilder,
+    limits: ConnectionLimits,
+    admit: Admit,
+    certificates: Option<Certificates>,
+    /// Dropped when the server begins to stop.
+    stop: oneshot::Sender<()>,
+    pub(super) stopped: Stopped,
+}
+
+/// A question, and who asks it.
+pub struct Question<T> {
+    /// What is asked.
+    pub query: T,
+    /// Who asks.
+    pub caller: Caller,
+    /// The password that the call brings; empty if it brings none.
+    pub password: String,
+}
+
+impl<T> Question<T> {
+    fn new(ctx: &RpcContext<'_>, query: T) -> Self {
+        Self {
+            query,
+            caller: Caller::of(ctx),
+            password: password_of(ctx),
+        }
+    }
 }
 
 /// Why a server cannot listen.
@@ -54,16 +89,34 @@ pub enum ListenError {
 
 impl Listener {
     /// A service without calls, on this many poll threads.
-    pub fn new(poll_threads: usize, keepalive: Keepalive) -> Self {
+    pub fn new(poll_threads: usize, limits: ConnectionLimits) -> Self {
         let env = EnvBuilder::new()
             .cq_count(poll_threads.max(1))
             .name_prefix("poll")
             .build();
+        let (stop, stopped) = oneshot::channel();
         Self {
             env: Arc::new(env),
             service: ServiceBuilder::new(),
-            keepalive,
+            limits,
+            admit: Arc::new(|_| true),
+            certificates: None,
+            stop,
+            stopped: stopped.shared(),
         }
+    }
+
+    /// Asks, for calls that are added after this, whether one is worth beginning.
+    /// Those that are not are cancelled, at the least cost.
+    pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Arc::new(admit);
+        self
+    }
+
+    /// Encrypts every connection, with these certificates.
+    pub fn encrypted(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
+        self
     }
 
     /// Serves `Chat`. A stream's outbox holds at most `outbox_events`.
@@ -72,9 +125,13 @@ impl Listener {
         outbox_events: usize,
         accept: impl Fn(Connection) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service =
             self.service
                 .add_duplex_streaming_handler(&CHAT, move |ctx, requests, sink| {
+                    if !admits(&admit, &ctx) {
+                        return;
+                    }
                     shielded(|| accept(stream::open(&ctx, requests, sink, outbox_events)));
                 });
         self
@@ -83,15 +140,19 @@ impl Listener {
     /// Serves `History`.
     pub fn history(
         mut self,
-        answer: impl Fn(HistoryQuery, Streamed) + Clone + Send + 'static,
+        answer: impl Fn(Question<HistoryQuery>, Streamed) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service =
             self.service
                 .add_server_streaming_handler(&HISTORY, move |ctx, query, sink| {
+                    if !admits(&admit, &ctx) {
+                        return;
+                    }
                     shielded(|| {
                         answer(
-                            query,
-                            Streamed(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
+                            Question::new(&ctx, query),
+                            Streamed::new(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
                         )
                     });
                 });
@@ -101,23 +162,35 @@ impl Listener {
     /// Serves `Who`.
     pub fn who(
         mut self,
-        answer: impl Fn(WhoQuery, Reply<Roster>) + Clone + Send + 'static,
+        answer: impl Fn(Question<WhoQuery>, Reply<Roster>) + Clone + Send + 'static,
     ) -> Self {
-        self.service = self.service.add_unary_handler(&WHO, move |_, query, sink| {
-            shielded(|| answer(query, Reply(sink)));
-        });
+        let admit = self.admit.clone();
+        self.service = self
+            .service
+            .add_unary_handler(&WHO, move |ctx, query, sink| {
+                if !admits(&admit, &ctx) {
+                    return;
+                }
+
+                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
+            });
         self
     }
 
     /// Serves `Rooms`.
     pub fn rooms(
         mut self,
-        answer: impl Fn(RoomsQuery, Reply<RoomList>) + Clone + Send + 'static,
+        answer: impl Fn(Question<RoomsQuery>, Reply<RoomList>) + Clone + Send + 'static,
     ) -> Self {
+        let admit = self.admit.clone();
         self.service = self
             .service
-            .add_unary_handler(&ROOMS, move |_, query, sink| {
-                shielded(|| answer(query, Reply(sink)));
+            .add_unary_handler(&ROOMS, move |ctx, query, sink| {
+                if !admits(&admit, &ctx) {
+                    return;
+                }
+
+                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
             });
         self
     }
@@ -131,29 +204,42 @@ impl Listener {
     pub fn listen(self, addresses: &[String]) -> Result<Listening, ListenError> {
         let mut server = ServerBuilder::new(self.env.clone())
             .requests_slot_per_cq(REQUEST_SLOTS)
-            .channel_args(args::server(&self.env, self.keepalive).build_args())
+            .channel_args(args::server(&self.env, self.limits).build_args())
             .register_service(self.service.build())
             .build()?;
         let mut bound = Vec::with_capacity(addresses.len());
         for address in addresses {
-            bound.push(bind(&mut server, address)?);
+            let credentials = match &self.certificates {
+                Some(certificates) => certificates.credentials(),
+                None => ServerCredentials::insecure(),
+            };
+            bound.push(bind(&mut server, address, credentials)?);
         }
         Ok(Listening {
             server,
             addresses: bound,
+            stop: Some(self.stop),
             _env: self.env,
         })
     }
 }
 
+fn admits(admit: &Admit, ctx: &RpcContext<'_>) -> bool {
+    network(&ctx.peer()).is_none_or(|network| admit(network))
+}
+
 /// A panic in a handler would silently end its poll thread.
-fn shielded(handler: impl FnOnce()) {
+pub(super) fn shielded(handler: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(handler)).is_err() {
         log::error!("accepting a call panicked; the call has ended");
     }
 }
 
-fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
+fn bind(
+    server: &mut Server,
+    address: &str,
+    credentials: ServerCredentials,
+) -> Result<String, ListenError> {
     let fail = |why: String| ListenError::Address {
         address: address.to_owned(),
         why,
@@ -163,7 +249,7 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
     }
     if let Some(path) = address.strip_prefix("unix:") {
         free_socket_path(path).map_err(fail)?;
-        return match server.add_listening_port(address, ServerCredentials::insecure()) {
+        return match server.add_listening_port(address, credentials) {
             Ok(_) => Ok(address.to_owned()),
             Err(_) => Err(fail("the socket cannot be made there".to_owned())),
         };
@@ -177,7 +263,7 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
             "it must be HOST:PORT, [HOST]:PORT or unix:PATH".to_owned(),
         ));
     };
-    match server.add_listening_port(address, ServerCredentials::insecure()) {
+    match server.add_listening_port(address, credentials) {
         Ok(port) => Ok(format!("{host}:{port}")),
         // The core keeps the reason to itself, so ask the system once more.
         Err(_) => Err(fail(match TcpListener::bind(address) {
@@ -185,6 +271,15 @@ fn bind(server: &mut Server, address: &str) -> Result<String, ListenError> {
             Ok(_) => "gRPC could not bind it".to_owned(),
         })),
     }
+}
+
+/// Whether other machines can reach a server that listens there. An address
+/// that is none cannot be bound either, so that it is not exposed.
+pub fn is_exposed(address: &str) -> bool {
+    !address.starts_with("unix:")
+        && address
+            .to_socket_addrs()
+            .is_ok_and(|mut all| all.any(|a| !a.ip().to_canonical().is_loopback()))
 }
 
 /// gRPC's core takes a socket's path over from a living server without a word.
@@ -203,6 +298,7 @@ fn free_socket_path(path: &str) -> Result<(), String> {
 pub struct Listening {
     server: Server,
     addresses: Vec<String>,
+    stop: Option<oneshot::Sender<()>>,
     // Dropped after the server: its threads finish what the server's end needs.
     _env: Arc<Environment>,
 }
@@ -224,6 +320,7 @@ impl Listening {
     /// Accepts no more calls. Those that are there go on; when the last has
     /// ended, the stop is complete.
     pub fn begin_stop(&mut self) -> Stopping {
+        self.stop = None;
         let complete = self.server.shutdown();
         let (stopped, stopping) = bounded(1);
         // A thread of its own, so that the wait for it can have a limit.
@@ -254,17 +351,31 @@ impl Listening {
     }
 }
 
-/// The answer to a unary call.
-pub struct Reply<T>(UnarySink<T>);
+/// The answer to a unary call. Dropping it says that there are too many.
+pub struct Reply<T>(oneshot::Sender<Result<T, Ending>>);
 
-impl<T> Reply<T> {
-    /// Answers, and waits until the answer is handed over. Not on a poll thread.
+impl<T: Send + 'static> Reply<T> {
+    /// A poll thread hands the answer over, so that no other thread waits for
+    /// a client that does not read.
+    fn pumped(ctx: &RpcContext<'_>, sink: UnarySink<T>) -> Self {
+        let (tell, told) = oneshot::channel::<Result<T, Ending>>();
+        ctx.spawn(stream::guarded("reply", async move {
+            let handed_over = match told.await {
+                Ok(Ok(value)) => sink.success(value),
+                Ok(Err(ending)) => sink.fail(ending.to_status()),
+                Err(_) => {
+                    sink.fail(Ending::Limit("too many questions at once".to_owned()).to_status())
+                }
+            };
+            // An error means that the client has not waited.
+            drop(handed_over.await);
+        }));
+        Self(tell)
+    }
+
+    /// Answers. Waits for nothing.
     pub fn send(self, answer: Result<T, Ending>) {
-        // An error means that the client has not waited.
-        let _ = match answer {
-            Ok(value) => block_on(self.0.success(value)),
-            Err(ending) => block_on(self.0.fail(ending.to_status())),
-        };
+        let _ = self.0.send(answer); // the call may be over
     }
 }
 
@@ -272,6 +383,10 @@ impl<T> Reply<T> {
 pub struct Streamed(Connection);
 
 impl Streamed {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self(connection)
+    }
+
     /// The stream that the answer goes out on; nothing comes in on it.
     pub fn into_connection(self) -> Connection {
         self.0

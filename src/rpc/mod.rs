@@ -9,15 +9,22 @@
 //! good part of all clients. What it may wait for, it waits for as a future.
 
 mod args;
+mod caller;
 mod dial;
 mod listen;
 mod many;
 mod outbox;
+mod standard;
 mod stream;
+mod tls;
 
-pub use args::{Keepalive, MAX_RECEIVE_BYTES, log_through_log};
-pub use dial::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
-pub use listen::{ListenError, Listener, Listening, Reply, Stopping, Streamed};
+pub use args::{ConnectionLimits, Keepalive, MAX_RECEIVE_BYTES, log_through_log};
+pub use caller::Caller;
+pub use dial::{Access, CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
+pub use listen::{
+    ListenError, Listener, Listening, Question, Reply, Stopping, Streamed, is_exposed,
+};
 pub use many::{Outgoing, OutgoingQueue, outgoing};
 pub use outbox::{Outbox, Overflow, PastSender};
 pub use stream::{Connection, Inbound, Kick, StreamEnd};
+pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::StreamExt;
 use futures_util::task::AtomicWaker;
 use grpcio::{RequestStream, RpcContext};
 
+use super::caller::Caller;
 use super::outbox::{Outbox, ServerSink, outbox, write_pump};
 use crate::wire::{Ending, Request};
 
@@ -24,13 +25,15 @@ const INBOX_FRAMES: usize = 64;
 /// A stream: an inbox that its pump fills and an outbox that its pump empties.
 /// Dropping it ends the call, however far the client has read.
 pub struct Connection {
-    /// Who is at the other end, as gRPC writes addresses.
-    pub peer: String,
+    /// Who is at the other end.
+    pub caller: Caller,
     inbox: Receiver<Inbound>,
     reader: Arc<Reader>,
     outbox: Outbox,
     /// Disconnected when the write pump has ended.
     written: Receiver<()>,
+    /// Its end may take as long as the client takes to read it.
+    left_alone: bool,
 }
 
 /// What comes in on a stream.
@@ -56,16 +59,29 @@ pub enum StreamEnd {
 }
 
 /// Tells a session that it shall end, wherever it waits for its client.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Kick(Arc<Reader>);
 
-#[derive(Default)]
 struct Reader {
+    /// Holds a message once the session was kicked, for one that sleeps.
+    bell: (Sender<()>, Receiver<()>),
     waker: AtomicWaker,
     /// Woken when the session has taken something out of a full inbox.
     space: AtomicWaker,
     kicked: AtomicBool,
     finished: AtomicBool,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            bell: bounded(1),
+            waker: AtomicWaker::new(),
+            space: AtomicWaker::new(),
+            kicked: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Kick {
@@ -74,6 +90,7 @@ impl Kick {
         self.0.kicked.store(true, Ordering::Release);
         self.0.waker.wake();
         self.0.space.wake();
+        let _ = self.0.bell.0.try_send(()); // it rings already
     }
 }
 
@@ -103,6 +120,11 @@ impl Connection {
         inbound
     }
 
+    /// Sleeps. Returns false, early, when the session is kicked.
+    pub fn sleep(&self, time: Duration) -> bool {
+        self.reader.bell.1.recv_timeout(time).is_err()
+    }
+
     /// A handle on the way out.
     pub fn outbox(&self) -> Outbox {
         self.outbox.clone()
@@ -111,6 +133,19 @@ impl Connection {
     /// A handle that ends the session's wait.
     pub fn kick(&self) -> Kick {
         Kick(self.reader.clone())
+    }
+
+    /// Whether nothing goes out any more, because the client has gone or has
+    /// read to the end.
+    pub fn is_over(&self) -> bool {
+        self.written.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Ends a stream that has sent nothing, without waiting for its end. For
+    /// poll threads.
+    pub fn refuse(mut self, ending: Ending) {
+        self.outbox.close(ending);
+        self.left_alone = true;
     }
 
     /// Ends the stream: what is queued goes out, then the status. A client
@@ -124,7 +159,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.outbox.abandon();
+        if !self.left_alone {
+            self.outbox.abandon();
+        }
         self.reader.finished.store(true, Ordering::Release);
         self.reader.waker.wake();
         self.reader.space.wake();
@@ -168,11 +205,12 @@ fn open_outward(
         write_pump(sink, queue).await;
     }));
     Connection {
-        peer: ctx.peer(),
+        caller: Caller::of(ctx),
         inbox,
         reader,
         outbox,
         written,
+        left_alone: false,
     }
 }
 

@@ -30,6 +30,10 @@ impl Departure {
         }
     }
 
+    pub(super) fn room(&self) -> &SharedRoom {
+        &self.room
+    }
+
     /// Lets it leave, unless it is back. Whoever calls this settles the journal
     /// when `room` is free again.
     pub(super) fn announce(&self, room: &mut Room, why: &'static str, house: &House) {

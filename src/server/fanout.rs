@@ -6,7 +6,9 @@
 //! frame for those who accept batches.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Change, Seat, Sequel};
 use crate::chat::{Audience, Event, MemberKey, RoomId};
@@ -14,8 +16,8 @@ use crate::history::Record;
 use crate::rpc::Overflow;
 use crate::wire::{Encoded, Ending, Frame, encode};
 
-#[derive(Default)]
 pub(super) struct Fanout {
+    metrics: Arc<Metrics>,
     rooms: HashMap<u32, Seats>,
     /// Set once nobody gets anything any more.
     ended: Option<Ending>,
@@ -27,9 +29,32 @@ struct Seats {
     seats: Vec<Seat>,
     index: HashMap<MemberKey, usize>,
     waiting: Vec<Encoded>,
+    /// What was handed out since the last look, and who was let go.
+    delivered: u64,
+    let_go: u64,
 }
 
 impl Fanout {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            rooms: HashMap::new(),
+            ended: None,
+        }
+    }
+
+    /// How full the outboxes are.
+    pub(super) fn measure(&self) -> Outboxes {
+        let mut all = Outboxes::default();
+        for seat in self.rooms.values().flat_map(|room| &room.seats) {
+            let depth = seat.outbox.depth();
+            all.members += 1;
+            all.events += depth;
+            all.fullest = all.fullest.max(depth);
+        }
+        all
+    }
+
     /// Hands out a group.
     pub(super) fn deliver(&mut self, records: &[Record], group: impl Iterator<Item = Sequel>) {
         let mut touched = Vec::new();
@@ -61,6 +86,9 @@ impl Fanout {
         for no in touched {
             if let Some(room) = self.rooms.get_mut(&no) {
                 room.hand_out();
+                let (delivered, let_go) = (&mut room.delivered, &mut room.let_go);
+                self.metrics
+                    .delivered(std::mem::take(delivered), std::mem::take(let_go));
             }
         }
     }
@@ -141,10 +169,12 @@ impl Seats {
         self.hand_out();
         let frame = Frame::single(&encoded);
         for key in std::iter::once(first).chain(second) {
-            if let Some(&at) = self.index.get(&key)
-                && self.seats[at].outbox.send(&frame).is_err()
-            {
-                self.let_go(at);
+            let Some(&at) = self.index.get(&key) else {
+                continue;
+            };
+            match self.seats[at].outbox.send(&frame) {
+                Ok(()) => self.delivered += 1,
+                Err(Overflow) => self.let_go(at),
             }
         }
     }
@@ -169,14 +199,16 @@ impl Seats {
                 }
                 singles.iter().try_for_each(|frame| seat.outbox.send(frame))
             };
-            if let Err(Overflow) = sent {
-                self.let_go(at);
+            match sent {
+                Ok(()) => self.delivered += self.waiting.len() as u64,
+                Err(Overflow) => self.let_go(at),
             }
         }
         self.waiting.clear();
     }
 
     fn let_go(&mut self, at: usize) {
+        self.let_go += 1;
         self.remove(at).outbox.cut(Ending::TooSlow);
     }
 }

@@ -7,13 +7,14 @@
 //! the journal thread's work. So an idle server keeps one step at a time, at
 //! once, and a busy one hundreds.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::fanout::Fanout;
 use super::lull::Lull;
+use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Sequel, Step};
 use crate::history::{self, Record};
@@ -38,6 +39,8 @@ pub(super) enum Message {
     /// Nobody gets anything from now on: all outboxes end, for this reason,
     /// after what is in them.
     Close(Ending),
+    /// Somebody wants to know how full the outboxes are.
+    Measure(Sender<Outboxes>),
     /// The last message: the journal thread ends.
     Quit,
 }
@@ -55,19 +58,22 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A journal over this history. `failure` is told if it fails.
+    /// A journal over this history. If it fails, `failed` is called, which
+    /// must not wait.
     pub(super) fn new(
         history: Box<dyn history::Journal>,
         log: LogSink,
-        failure: Sender<()>,
+        metrics: Arc<Metrics>,
+        failed: impl Fn() + Send + 'static,
     ) -> Self {
         let (send, queue) = bounded(QUEUE);
         let (ring, bell) = bounded(1);
         let keeper = Keeper {
             history: Some(history),
-            fanout: Fanout::default(),
+            fanout: Fanout::new(metrics.clone()),
             log,
-            failure,
+            metrics,
+            failed: Box::new(failed),
             records: Vec::with_capacity(MAX_GROUP),
             sequels: Vec::with_capacity(MAX_GROUP),
             quits: false,
@@ -140,13 +146,14 @@ impl Journal {
 }
 
 /// Keeps groups. If the history fails, nothing of that group or after it is
-/// sent to anybody: all members are told, and so is `failure`.
+/// sent to anybody: `failed` is called, and all members are told.
 struct Keeper {
     /// `None` once nothing is kept any more: it failed, or the server stops.
     history: Option<Box<dyn history::Journal>>,
     fanout: Fanout,
     log: LogSink,
-    failure: Sender<()>,
+    metrics: Arc<Metrics>,
+    failed: Box<dyn Fn() + Send>,
     /// The group, in two halves with the same indices.
     records: Vec<Record>,
     sequels: Vec<Sequel>,
@@ -179,6 +186,9 @@ impl Keeper {
         }
         match last {
             Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),
+            Some(Message::Measure(ask)) => {
+                let _ = ask.send(self.fanout.measure()); // it may have lost its patience
+            }
             Some(Message::Quit) => {
                 self.history = None; // which closes it
                 self.quits = true;
@@ -189,16 +199,25 @@ impl Keeper {
     }
 
     fn keep(&mut self) {
+        let begun = Instant::now();
         if let Some(history) = &mut self.history
             && let Err(error) = history.append(&self.records)
         {
             let error = anyhow::Error::from(error);
             log::error!("the history failed, nothing more is kept or sent: {error:#}");
             self.history = None;
+            (self.failed)();
             self.fanout.end_all(&Ending::StoreFailed, true);
-            let _ = self.failure.try_send(());
         }
         if self.history.is_some() {
+            self.metrics.committed(self.records.len(), begun.elapsed());
+            for (event, _) in self
+                .records
+                .iter()
+                .filter_map(|record| record.event.as_ref())
+            {
+                self.metrics.event(event.kind, event.time);
+            }
             // The lines go out before anybody sees what they tell, so that a
             // log never lacks an event that somebody saw.
             let held = self.log.hold();

@@ -7,21 +7,29 @@
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
 //! the order, [`journal`] keeps it, [`fanout`] hands it to everybody.
 //! [`departures`] waits for those who may come back, [`queries`] answers
-//! questions, [`sessions`] knows who is connected. This module starts them and
+//! questions, [`sessions`] knows who is connected, [`gate`] who may be, [`pace`]
+//! how fast it may speak. [`metrics`] counts, and [`scrape`] shows the counts. This module starts them and
 //! ends them, in order.
 
 mod departures;
 mod fanout;
+mod flood;
+mod gate;
 mod journal;
 mod lull;
+mod metrics;
+mod pace;
 mod past;
 mod queries;
+mod quota;
 mod report;
 mod rooms;
+mod scrape;
 mod session;
 mod sessions;
 mod step;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -29,22 +37,47 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::chat::{MemberKey, SessionNo};
+use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo};
 use crate::history::{HistoryError, Past, Store};
-use crate::rpc::{Keepalive, ListenError, Listener, Listening};
+use crate::rpc::{
+    Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
+};
+use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
-use crate::wire::Ending;
+use crate::wire::{Ending, SERVICE};
 
 use departures::Departure;
+use flood::Flood;
+use gate::Gate;
 use journal::{Journal, Message};
+use metrics::Metrics;
+use quota::Quota;
 use rooms::Rooms;
+use scrape::Scrape;
 use sessions::Sessions;
+
+pub use gate::{NamesError, Password, ReservedNames};
+pub use pace::Rate;
+
+/// Streams that may be on their way out because they were too many.
+const MAX_REFUSALS: usize = 256;
+
+/// How often as long as a first frame a connection may be without a stream:
+/// whoever checks the server's health now and then need not dial each time.
+const IDLE: u32 = 6;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to listen: `HOST:PORT`, `[HOST]:PORT` or `unix:PATH`.
     pub listen: Vec<String>,
+    /// Encrypts with these, and asks clients for theirs if it knows a CA of
+    /// clients: then a participant's name is that of its certificate.
+    pub certificates: Option<Certificates>,
+    /// The password that everybody must bring who has no certificate.
+    pub password: Option<Password>,
+    /// Names with passwords of their own.
+    pub reserved: ReservedNames,
     /// Where to keep the rooms.
     pub store: Store,
     /// How vanished clients are found.
@@ -57,6 +90,20 @@ pub struct Settings {
     pub outbox_events: usize,
     /// Streams at once.
     pub max_sessions: usize,
+    /// Streams at once from one address (of IPv6, from one /64 network).
+    pub max_per_address: usize,
+    /// Streams at once on one connection; more wait in their client.
+    pub max_per_connection: u32,
+    /// The largest frame that is read, in bytes; not below
+    /// [`MAX_RECEIVE_BYTES`], which clients count on.
+    pub max_receive_bytes: usize,
+    /// How fast each member may speak; `None` for as fast as it likes. Whoever
+    /// is faster is slowed, and loses nothing.
+    pub rate: Option<Rate>,
+    /// Participants that left and that each room would recognise.
+    pub max_remembered: usize,
+    /// Where to serve metrics over HTTP.
+    pub metrics: Option<String>,
     /// Rooms at all.
     pub max_rooms: usize,
     /// Poll threads of gRPC.
@@ -69,12 +116,21 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec!["127.0.0.1:50052".to_owned()],
+            certificates: None,
+            password: None,
+            reserved: ReservedNames::default(),
             store: Store::Memory,
             keepalive: Keepalive::default(),
             grace: Duration::from_secs(10),
             first_frame: Duration::from_secs(10),
             outbox_events: 8192,
             max_sessions: 20_000,
+            max_per_address: 20_000,
+            max_per_connection: 100,
+            max_receive_bytes: MAX_RECEIVE_BYTES,
+            rate: None,
+            max_remembered: MAX_REMEMBERED,
+            metrics: None,
             max_rooms: 10_000,
             poll_threads: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogSink::default(),
@@ -91,6 +147,14 @@ pub enum StartError {
     /// Its store cannot be opened.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The metrics cannot be served.
+    #[error("cannot serve metrics on {address}: {why}")]
+    Metrics {
+        /// As it was given.
+        address: String,
+        /// What the system says.
+        why: String,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -103,6 +167,13 @@ struct House {
     past: Arc<dyn Past>,
     departures: Sender<Departure>,
     sessions: Sessions,
+    /// Threads of streams, those that are being refused too.
+    threads: Arc<Quota>,
+    gate: Gate,
+    metrics: Arc<Metrics>,
+    rate: Option<Rate>,
+    /// Participants that are awaited at once.
+    most_away: usize,
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
@@ -116,12 +187,20 @@ impl House {
     fn next_member(&self) -> MemberKey {
         MemberKey(self.next_member.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Ends the journal thread and closes the history.
+    fn close_journal(&self) {
+        self.journal.hand_over(Message::Quit);
+        self.journal.ring();
+    }
 }
 
 /// A server that serves. It goes on until [`stop`](Self::stop).
 pub struct Server {
     house: Arc<House>,
     listening: Listening,
+    health: HealthBoard,
+    scrape: Option<Scrape>,
     journal: JoinHandle<()>,
     departures: JoinHandle<()>,
     quit_departures: Sender<()>,
@@ -140,12 +219,30 @@ impl Server {
         let (quit_departures, quit) = bounded(0);
         let stored = opened.rooms.iter().flat_map(|r| &r.members);
         let next_member = stored.map(|m| m.key.0).max().unwrap_or(0) + 1;
+        let certified = settings
+            .certificates
+            .as_ref()
+            .is_some_and(Certificates::name_clients);
+        let metrics = Arc::new(Metrics::default());
+        for room in &opened.rooms {
+            metrics.restored(room.clock);
+        }
+        let health = HealthBoard::new(vec![SERVICE.to_owned()]);
+        let broken = health.clone();
         let house = Arc::new(House {
-            rooms: Rooms::restore(opened.rooms, settings.max_rooms),
-            journal: Journal::new(opened.journal, settings.log, failure),
+            rooms: Rooms::restore(opened.rooms, settings.max_rooms, settings.max_remembered),
+            journal: Journal::new(opened.journal, settings.log, metrics.clone(), move || {
+                broken.fail();
+                let _ = failure.try_send(()); // somebody knows already
+            }),
             past: opened.past,
             departures,
-            sessions: Sessions::new(settings.max_sessions),
+            sessions: Sessions::new(settings.max_sessions, settings.max_per_address),
+            gate: Gate::new(certified, settings.password, settings.reserved),
+            metrics: metrics.clone(),
+            rate: settings.rate,
+            threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
+            most_away: settings.max_sessions,
             next_session: AtomicU64::new(1),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
@@ -157,24 +254,48 @@ impl Server {
         let departures = thread("departures", move || {
             departures::run(&waiting, departed, &quit, grace)
         })?;
+        let limits = ConnectionLimits {
+            keepalive: settings.keepalive,
+            max_receive_bytes: settings.max_receive_bytes,
+            max_streams: settings.max_per_connection,
+            handshake: settings.first_frame,
+            idle: settings.first_frame * IDLE,
+        };
+        let (flood, counting) = (Flood::new(settings.max_per_address), house.clone());
+        let listener = Listener::new(settings.poll_threads, limits).admit(move |network| {
+            let admitted = flood.admits(network, Instant::now());
+            if !admitted {
+                counting.metrics.dropped();
+            }
+            admitted
+        });
+        let mut listener = health.serve(reflection(listener));
+        if let Some(certificates) = settings.certificates {
+            listener = listener.encrypted(certificates);
+        }
         let mut listening = queries::serve(
-            session::serve(
-                Listener::new(settings.poll_threads, settings.keepalive),
-                &house,
-                settings.outbox_events,
-            ),
+            session::serve(listener, &house, settings.outbox_events),
             &house,
         )
-        .listen(&settings.listen)?;
+        .listen(&settings.listen)
+        .inspect_err(|_| house.close_journal())?;
         for address in listening.addresses() {
             report::start(address);
         }
+        let scrape = settings
+            .metrics
+            .map(|address| Scrape::start(&address, &house))
+            .transpose()
+            .inspect_err(|_| house.close_journal())?;
         // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
         listening.serve();
+        health.serving();
         Ok(Self {
             house,
             listening,
+            health,
+            scrape,
             journal,
             departures,
             quit_departures,
@@ -185,6 +306,11 @@ impl Server {
     /// Where it listens, with the ports that it got.
     pub fn addresses(&self) -> &[String] {
         self.listening.addresses()
+    }
+
+    /// Where it serves metrics, with the port that it got.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.scrape.as_ref().map(Scrape::address)
     }
 
     /// Gets a message if the store fails: then the server keeps nothing and
@@ -198,6 +324,7 @@ impl Server {
     pub fn stop(mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let left = || deadline.saturating_duration_since(Instant::now());
+        self.health.stop();
         self.house.sessions.refuse_more();
         let stopping = self.listening.begin_stop();
         // Through the journal, so that each member first gets what was said
@@ -208,10 +335,13 @@ impl Server {
         self.house.journal.ring();
         self.house.sessions.kick_all();
         let all = self.house.sessions.wait_until_none(left().mul_f64(0.6));
+        self.health.end(left().mul_f64(0.2));
         self.listening.end(stopping, left().mul_f64(0.8));
+        if let Some(scrape) = self.scrape {
+            scrape.stop();
+        }
         drop(self.quit_departures);
-        self.house.journal.hand_over(Message::Quit);
-        self.house.journal.ring();
+        self.house.close_journal();
         for thread in [self.departures, self.journal] {
             if thread.join().is_err() {
                 log::error!("a thread of the server panicked");

@@ -6,33 +6,48 @@ use std::time::Duration;
 
 use super::House;
 use super::past::Walk;
+use super::quota::Quota;
 use crate::chat::Name;
-use crate::rpc::{Connection, Listener};
+use crate::rpc::{Connection, Listener, Question};
 use crate::wire::{
     Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
 };
+
+/// Questions that are answered at once; more are refused. Each is answered
+/// without waiting for its client.
+const MAX_QUESTIONS: usize = 256;
 
 /// How long a reader may take for the last of a history.
 const LAST_FRAMES: Duration = Duration::from_secs(30);
 
 pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
+    let quota = Quota::new(MAX_QUESTIONS);
+    let quota_of_rooms = quota.clone();
     let (for_who, for_rooms, for_history) = (house.clone(), house.clone(), house.clone());
     listener
-        .who(move |query, reply| {
+        .who(move |asked, reply| {
             let house = for_who.clone();
-            on_own_thread(move || reply.send(who(&house, &query)));
+            on_own_thread(&for_who, &quota, move || {
+                reply.send(ask(&house, &asked).and_then(|()| who(&house, &asked.query)));
+            });
         })
-        .rooms(move |_, reply| {
+        .rooms(move |asked, reply| {
             let house = for_rooms.clone();
-            on_own_thread(move || reply.send(Ok(rooms(&house))));
+            on_own_thread(&for_rooms, &quota_of_rooms, move || {
+                reply.send(ask(&house, &asked).map(|()| rooms(&house)));
+            });
         })
-        .history(move |query, streamed| {
+        .history(move |asked, streamed| {
             let house = for_history.clone();
-            on_own_thread(move || {
+            on_own_thread(&for_history, &for_history.threads, move || {
                 let connection = streamed.into_connection();
                 let no = house.next_session();
-                let ending = match house.sessions.enter(no, connection.kick()) {
-                    Ok(_place) => history(&house, &query, &connection)
+                let ending = match house
+                    .sessions
+                    .enter(no, &connection.caller, connection.kick())
+                {
+                    Ok(_place) => ask(&house, &asked)
+                        .and_then(|()| history(&house, &asked.query, &connection))
                         .err()
                         .unwrap_or(Ending::Goodbye),
                     Err(ending) => ending,
@@ -42,11 +57,23 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
         })
 }
 
-/// A call whose thread cannot be started is dropped, and with that cancelled.
-fn on_own_thread(answer: impl FnOnce() + Send + 'static) {
+/// A call that gets no thread is dropped, and with that refused or cancelled.
+fn on_own_thread(house: &House, quota: &Arc<Quota>, answer: impl FnOnce() + Send + 'static) {
+    let Some(share) = quota.take() else {
+        house.metrics.dropped();
+        return;
+    };
+    let answer = move || {
+        answer();
+        drop(share);
+    };
     if let Err(why) = super::thread("query", answer) {
         log::warn!("cannot answer a question: {why}");
     }
+}
+
+fn ask<T>(house: &House, asked: &Question<T>) -> Result<(), Ending> {
+    house.gate.ask(&asked.password)
 }
 
 fn who(house: &House, query: &WhoQuery) -> Result<Roster, Ending> {

@@ -29,15 +29,17 @@ pub(super) struct Rooms {
 struct Map {
     by_name: HashMap<String, SharedRoom>,
     in_order: Vec<SharedRoom>,
+    most_remembered: usize,
     next_no: u32,
 }
 
 impl Rooms {
-    pub(super) fn restore(stored: Vec<StoredRoom>, most: usize) -> Self {
+    pub(super) fn restore(stored: Vec<StoredRoom>, most: usize, most_remembered: usize) -> Self {
         let next_no = stored.iter().map(|r| r.id.no).max().unwrap_or(0) + 1;
         let mut map = Map {
             by_name: HashMap::new(),
             in_order: Vec::new(),
+            most_remembered,
             next_no,
         };
         for room in stored {
@@ -78,6 +80,11 @@ impl Rooms {
         Ok(map.add(Room::new(id)))
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.map().in_order.len()
+    }
+
     /// All rooms, in the order in which they were opened.
     pub(super) fn all(&self) -> Vec<SharedRoom> {
         self.map().in_order.clone()
@@ -109,7 +116,8 @@ impl Rooms {
 }
 
 impl Map {
-    fn add(&mut self, room: Room) -> SharedRoom {
+    fn add(&mut self, mut room: Room) -> SharedRoom {
+        room.remember_at_most(self.most_remembered);
         let name = room.id().name.folded();
         let shared = SharedRoom(Arc::new(Mutex::new(room)));
         self.by_name.insert(name, shared.clone());

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::departures::Departure;
 use super::journal::Message;
 use super::lull::Lull;
+use super::pace::Pace;
 use super::past::Walk;
 use super::rooms::SharedRoom;
 use super::step::{Change, Seat, Step};
@@ -35,12 +36,21 @@ const LAST_FRAMES: Duration = Duration::from_secs(5);
 pub(super) fn serve(listener: Listener, house: &Arc<House>, outbox_events: usize) -> Listener {
     let house = house.clone();
     listener.chat(outbox_events, move |connection| {
+        // So many refusals are on their way that one more is not worth a thread:
+        // the connection is dropped, and with that cancelled.
+        let Some(share) = house.threads.take() else {
+            house.metrics.dropped();
+            return;
+        };
         let house = house.clone();
         let thread = std::thread::Builder::new()
             .name("session".to_owned())
             .stack_size(STACK_BYTES);
         // Without a thread the connection is dropped, and the call cancelled.
-        if let Err(why) = thread.spawn(move || run(&house, connection)) {
+        if let Err(why) = thread.spawn(move || {
+            run(&house, connection);
+            drop(share);
+        }) {
             log::warn!("cannot start a session: {why}");
         }
     })
@@ -48,9 +58,13 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>, outbox_events: usize
 
 fn run(house: &House, connection: Connection) {
     let no = house.next_session();
-    let place = match house.sessions.enter(no, connection.kick()) {
+    let place = match house
+        .sessions
+        .enter(no, &connection.caller, connection.kick())
+    {
         Ok(place) => place,
         Err(ending) => {
+            house.metrics.ended(&ending);
             connection.finish(ending, LAST_FRAMES);
             return;
         }
@@ -60,12 +74,16 @@ fn run(house: &House, connection: Connection) {
         connection: &connection,
         no,
         seat: None,
+        pace: house.rate.map(|rate| Pace::new(rate, Instant::now())),
     };
     // A panic ends this session and nothing else; grpcio would answer it with
     // a bare CANCELLED.
     let end = catch_unwind(AssertUnwindSafe(|| session.converse()))
         .unwrap_or(End::Fault(Ending::Internal));
     let ending = session.part(end);
+    // The first reason is the one that the client was told.
+    let told = connection.outbox();
+    house.metrics.ended(told.ending().unwrap_or(&ending));
     connection.finish(ending, LAST_FRAMES);
     drop(place);
 }
@@ -75,6 +93,8 @@ struct Session<'a> {
     connection: &'a Connection,
     no: SessionNo,
     seat: Option<Chair>,
+    /// `None`: it may speak as fast as it likes.
+    pace: Option<Pace>,
 }
 
 /// The session's participant.
@@ -143,25 +163,32 @@ impl Session<'_> {
         }
     }
 
-    /// Takes what the client sent, in one go: under one lock of its room.
-    fn take(&self, requests: Vec<Request>) -> Option<End> {
-        let chair = self.seat.as_ref()?;
-        if requests.is_empty() {
-            return None;
-        }
-        let wall_ms = wall_ms();
-        let mut room = chair.room.lock();
-        for request in requests {
-            match request {
-                Request::Say { text, to, sent } => {
-                    self.say(&mut room, chair, &text, &to, sent, wall_ms)
-                }
-                Request::Leave { sent } => return Some(End::Left { sent }),
-                Request::Join(_) => return Some(End::Fault(Ending::SecondJoin)),
+    /// Takes what the client sent, as much as its pace allows in one go: under
+    /// one lock of its room.
+    fn take(&mut self, requests: Vec<Request>) -> Option<End> {
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            if !self.keep_pace() {
+                return Some(self.ended(StreamEnd::Kicked));
             }
+            let chair = self.seat.as_ref()?;
+            let wall_ms = wall_ms();
+            let mut room = chair.room.lock();
+            for request in requests.by_ref() {
+                match request {
+                    Request::Say { text, to, sent } => {
+                        self.say(&mut room, chair, &text, &to, sent, wall_ms);
+                        if self.pace.as_mut().is_some_and(Pace::spend) {
+                            break;
+                        }
+                    }
+                    Request::Leave { sent } => return Some(End::Left { sent }),
+                    Request::Join(_) => return Some(End::Fault(Ending::SecondJoin)),
+                }
+            }
+            drop(room);
+            self.house.journal.settle();
         }
-        drop(room);
-        self.house.journal.settle();
         None
     }
 
@@ -182,6 +209,8 @@ impl Session<'_> {
     fn join(&mut self, join: Join) -> Result<(), End> {
         let house = self.house;
         let name = Name::parse(&join.name).map_err(Ending::from)?;
+        let caller = &self.connection.caller;
+        house.gate.admit(caller, &name, &join.password)?;
         let room_name = Name::parse_room(&join.room).map_err(Ending::from)?;
         let secret = match join.secret.len() {
             0 => None,
@@ -253,6 +282,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Waits until the member may speak. Returns false if the session is to
+    /// end: what is still to be said has no echo, and will be said again.
+    fn keep_pace(&mut self) -> bool {
+        let Some(pace) = &mut self.pace else {
+            return true;
+        };
+        loop {
+            let wait = pace.wait(Instant::now());
+            if wait.is_zero() {
+                return true;
+            }
+            self.house.metrics.slowed(wait);
+            if !self.connection.sleep(wait) {
+                return false;
+            }
+        }
+    }
+
     fn say(&self, room: &mut Room, chair: &Chair, text: &str, to: &str, sent: i64, wall_ms: i64) {
         #[cfg(test)]
         assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
@@ -280,7 +327,7 @@ impl Session<'_> {
     fn part(&mut self, end: End) -> Ending {
         let Some(chair) = self.seat.take() else {
             if let End::Fault(ending) = &end {
-                report::cut(&self.connection.peer, "", &ending.to_string());
+                report::cut(&self.connection.caller.peer, "", &ending.to_string());
             }
             return match end {
                 End::Left { .. } => Ending::Goodbye,
@@ -310,7 +357,12 @@ impl Session<'_> {
                         &ending.to_string(),
                     );
                     let departure = Departure::now(chair.room, chair.key, self.no);
-                    let _ = self.house.departures.send(departure);
+                    // However many come and vanish, so many are awaited.
+                    if self.house.departures.len() >= self.house.most_away {
+                        departure.announce(&mut departure.room().lock(), "lost", self.house);
+                    } else {
+                        let _ = self.house.departures.send(departure);
+                    }
                     return ending;
                 }
             },
@@ -323,7 +375,7 @@ impl Session<'_> {
         self.house.journal.settle();
         if why == "cut" {
             report::cut(
-                &self.connection.peer,
+                &self.connection.caller.peer,
                 chair.name.as_str(),
                 &ending.to_string(),
             );

@@ -1,22 +1,27 @@
 //! Who is connected: how many streams there are, and how to end them all.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::chat::SessionNo;
-use crate::rpc::Kick;
+use crate::rpc::{Caller, Kick};
 use crate::wire::Ending;
 
 pub(super) struct Sessions {
     live: Mutex<Live>,
     one_ended: Condvar,
     most: usize,
+    most_of_one: usize,
 }
 
 #[derive(Default)]
 struct Live {
     kicks: HashMap<SessionNo, Kick>,
+    /// Streams of each address that has any.
+    networks: HashMap<IpAddr, usize>,
     closed: bool,
 }
 
@@ -24,14 +29,17 @@ struct Live {
 pub(super) struct Place<'a> {
     sessions: &'a Sessions,
     no: SessionNo,
+    network: Option<IpAddr>,
 }
 
 impl Sessions {
-    pub(super) fn new(most: usize) -> Self {
+    /// For so many streams in all, and so many from one address.
+    pub(super) fn new(most: usize, most_of_one: usize) -> Self {
         Self {
             live: Mutex::default(),
             one_ended: Condvar::new(),
             most,
+            most_of_one,
         }
     }
 
@@ -40,7 +48,12 @@ impl Sessions {
     }
 
     /// A place for a stream, or why there is none.
-    pub(super) fn enter(&self, no: SessionNo, kick: Kick) -> Result<Place<'_>, Ending> {
+    pub(super) fn enter(
+        &self,
+        no: SessionNo,
+        caller: &Caller,
+        kick: Kick,
+    ) -> Result<Place<'_>, Ending> {
         let mut live = self.live();
         if live.closed {
             return Err(Ending::Stopping);
@@ -51,8 +64,28 @@ impl Sessions {
                 self.most
             )));
         }
+        let network = caller.network();
+        if let Some(network) = network {
+            let count = live.networks.entry(network).or_default();
+            if *count >= self.most_of_one {
+                return Err(Ending::Limit(format!(
+                    "this server has {count} streams from your address and takes no more"
+                )));
+            }
+            *count += 1;
+        }
         live.kicks.insert(no, kick);
-        Ok(Place { sessions: self, no })
+        Ok(Place {
+            sessions: self,
+            no,
+            network,
+        })
+    }
+
+    /// How many streams there are, and from how many addresses.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let live = self.live();
+        (live.kicks.len(), live.networks.len())
     }
 
     /// Gives no more places.
@@ -82,7 +115,15 @@ impl Sessions {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.sessions.live().kicks.remove(&self.no);
+        let mut live = self.sessions.live();
+        live.kicks.remove(&self.no);
+        if let Some(Entry::Occupied(mut count)) = self.network.map(|n| live.networks.entry(n)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        drop(live);
         self.sessions.one_ended.notify_all();
     }
 }

@@ -43,6 +43,15 @@ pub enum Ending {
     /// The same participant speaks through another stream now.
     #[error("resumed on another connection")]
     Replaced,
+    /// The password is missing or wrong.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The certificate is for another name.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// A service that this server does not have.
+    #[error("there is no service {0}")]
+    NoService(String),
     /// A limit of the server.
     #[error("{0}")]
     Limit(String),
@@ -58,6 +67,30 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// One word for it, for whoever counts endings.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Ending::Goodbye => "goodbye",
+            Ending::NotJoined => "not_joined",
+            Ending::TooLate => "too_late",
+            Ending::SecondJoin => "second_join",
+            Ending::Malformed(_) => "malformed",
+            Ending::BadName(_) => "bad_name",
+            Ending::BadSecret => "bad_secret",
+            Ending::Refused(_) => "refused",
+            Ending::OutOfRange(_) => "out_of_range",
+            Ending::TooSlow => "too_slow",
+            Ending::Replaced => "replaced",
+            Ending::Unauthenticated(_) => "unauthenticated",
+            Ending::PermissionDenied(_) => "permission_denied",
+            Ending::NoService(_) => "no_service",
+            Ending::Limit(_) => "limit",
+            Ending::Stopping => "stopping",
+            Ending::StoreFailed => "store_failed",
+            Ending::Internal => "internal",
+        }
+    }
+
     /// The gRPC status code.
     pub fn code(&self) -> RpcStatusCode {
         match self {
@@ -71,7 +104,10 @@ impl Ending {
             Ending::TooLate => RpcStatusCode::DEADLINE_EXCEEDED,
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
+            Ending::NoService(_) => RpcStatusCode::NOT_FOUND,
             Ending::TooSlow | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
+            Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,
             Ending::Replaced => RpcStatusCode::ABORTED,
             Ending::Stopping | Ending::StoreFailed => RpcStatusCode::UNAVAILABLE,
             Ending::Internal => RpcStatusCode::INTERNAL,

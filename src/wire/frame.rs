@@ -105,6 +105,15 @@ impl Frame {
         }
     }
 
+    /// A message of another service, which counts as one event.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self {
+            slice: GrpcSlice::from(bytes),
+            events: 1,
+            is_batch: false,
+        }
+    }
+
     /// A frame that holds these events, in order, for a client that accepts
     /// batches.
     pub fn batch(events: &[Encoded]) -> Self {

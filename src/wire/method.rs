@@ -7,6 +7,9 @@ use super::frame::{self, ClientFrame, Frame, Received, Request};
 use super::query::{self, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
 use super::sighting::{self, Sighting};
 
+/// The full name of the service.
+pub const SERVICE: &str = "itu.chitchat.ChatService";
+
 /// `Chat` as the server serves it: requests in, encoded frames out.
 pub const CHAT: Method<Vec<Request>, Frame> = Method {
     ty: MethodType::Duplex,
@@ -87,7 +90,7 @@ pub const ROOMS: Method<RoomsQuery, RoomList> = Method {
     resp_mar: by_message(),
 };
 
-const fn by_message<T: Spelt>() -> Marshaller<T> {
+pub(super) const fn by_message<T: Spelt>() -> Marshaller<T> {
     Marshaller {
         ser: query::write,
         de: query::read,

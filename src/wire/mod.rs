@@ -9,13 +9,23 @@ mod frame;
 mod method;
 mod query;
 mod sighting;
+mod standard;
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated/mod.rs"));
 }
 
+/// The former reflection service's types; only its descriptor is used.
+mod generated_v1alpha {
+    include!(concat!(env!("OUT_DIR"), "/generated-v1alpha/mod.rs"));
+}
+
 pub use ending::Ending;
 pub use frame::{ClientFrame, Encoded, Frame, Join, PastAsk, Received, Request, encode};
-pub use method::{CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, WHO};
+pub use method::{CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, SERVICE, WHO};
 pub use query::{HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery};
 pub use sighting::{HEAD_BYTES, Sighting};
+pub use standard::{
+    Described, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,
+    ReflectAnswer, ReflectAsk, ReflectQuery, ReflectReply, described,
+};

@@ -3,17 +3,24 @@
 
 mod support;
 
+mod attack;
 mod bench;
 mod conversation;
 mod durable;
 mod endings;
 mod house;
 mod identity;
+mod limits;
+mod metrics;
 mod order;
 mod participant;
+mod passwords;
 mod past;
 mod program;
 mod resume;
 mod rooms;
+mod standard;
+mod stopping;
 mod texts;
+mod tls;
 mod trace;

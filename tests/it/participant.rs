@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chitchat::chat::{Kind, Name};
 use chitchat::client::{End, Happening, Participant, Settings};
-use chitchat::rpc::Keepalive;
+use chitchat::rpc::{Access, Keepalive};
 use chitchat::trace::line::{Line, What};
 use crossbeam_channel::Receiver;
 
@@ -17,6 +17,7 @@ fn settings(server: &TestServer, name: &str) -> Settings {
         id: 0,
         room: String::new(),
         past: None,
+        access: Access::default(),
         keepalive: Keepalive::default(),
         dial_patience: DEADLINE,
         reconnect: Duration::ZERO,

@@ -364,6 +364,7 @@ fn a_participant_that_does_not_listen_hears_everything_later() {
         keepalive: Keepalive::default(),
         dial_patience: DEADLINE,
         reconnect: DEADLINE,
+        access: Default::default(),
     })
     .unwrap();
     assert!(matches!(

@@ -6,6 +6,16 @@ pub struct Http2(TcpStream);
 
 impl Http2 {
     pub fn connect(address: &str) -> Self {
+        Self::connect_with(address, &[])
+    }
+
+    /// A connection whose streams take nothing from the server: their windows
+    /// are empty, and stay so.
+    pub fn connect_stuck(address: &str) -> Self {
+        Self::connect_with(address, &[0, 4, 0, 0, 0, 0]) // SETTINGS_INITIAL_WINDOW_SIZE
+    }
+
+    fn connect_with(address: &str, settings: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("a connection");
         stream
             .set_read_timeout(Some(super::DEADLINE))
@@ -14,36 +24,40 @@ impl Http2 {
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .expect("it is open");
         let mut connection = Self(stream);
-        connection.frame(4, 0, 0, &[]); // SETTINGS
+        connection.frame(4, 0, 0, settings); // SETTINGS
         connection
     }
 
     /// Sends a frame. The server may have closed the connection by then.
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        let _ = self.0.write_all(&frame);
+        let _ = self.0.write_all(&frame(kind, flags, stream, payload));
+    }
+
+    /// Opens `Chat` calls, with the odd numbers from `first`, and takes each
+    /// back at once. Returns whether the connection is still open.
+    pub fn open_and_reset(&mut self, first: u32, calls: u32) -> bool {
+        let block = headers();
+        let mut bytes = Vec::new();
+        for stream in (first..).step_by(2).take(calls as usize) {
+            bytes.extend(frame(1, 4, stream, &block)); // HEADERS, END_HEADERS
+            bytes.extend(frame(3, 0, stream, &[0, 0, 0, 8])); // RST_STREAM, CANCEL
+        }
+        self.0.write_all(&bytes).is_ok()
+    }
+
+    /// Closes the connection, for all handles.
+    pub fn close(&self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both); // it may be closed already
+    }
+
+    /// A second handle, for a thread that reads what the server sends.
+    pub fn reader(&self) -> TcpStream {
+        self.0.try_clone().expect("a second handle")
     }
 
     /// Opens a `Chat` call and joins.
     pub fn join(&mut self, name: &str, id: u8) {
-        let headers = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", "/itu.chitchat.ChatService/Chat"),
-            (":authority", "test"),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-        ];
-        // each a literal without indexing (RFC 7541, 6.2.2)
-        let text = |t: &str| [&[t.len() as u8], t.as_bytes()].concat();
-        let block: Vec<u8> = headers
-            .iter()
-            .flat_map(|(k, v)| [vec![0], text(k), text(v)].concat())
-            .collect();
-        self.frame(1, 4, 1, &block); // HEADERS, END_HEADERS
+        self.frame(1, 4, 1, &headers()); // HEADERS, END_HEADERS
         let message = [&[0x08, id, 0x12], text(name).as_slice()].concat();
         let data = [&[0, 0, 0, 0, message.len() as u8], message.as_slice()].concat();
         self.frame(0, 0, 1, &data); // DATA
@@ -74,4 +88,32 @@ impl Http2 {
             seen.extend(&chunk[..n]);
         }
     }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The headers of a `Chat` call, each a literal without indexing (RFC 7541,
+/// 6.2.2).
+fn headers() -> Vec<u8> {
+    [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/itu.chitchat.ChatService/Chat"),
+        (":authority", "test"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]
+    .iter()
+    .flat_map(|(k, v)| [vec![0], text(k), text(v)].concat())
+    .collect()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&[text.len() as u8], text.as_bytes()].concat()
 }

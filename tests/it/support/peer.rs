@@ -1,5 +1,5 @@
 use chitchat::chat::{Event, Kind};
-use chitchat::rpc::{CallError, Dialler, FrameWriter, Keepalive};
+use chitchat::rpc::{Access, CallError, Dialler, FrameWriter, Keepalive};
 use chitchat::wire::{ClientFrame, Join, Received, Request};
 use crossbeam_channel::{Receiver, unbounded};
 
@@ -29,7 +29,12 @@ pub fn join(name: &str, id: i32) -> Join {
 impl Peer {
     /// Opens a stream and sends nothing.
     pub fn dial(address: &str) -> Self {
-        let dialled = Dialler::new(Keepalive::default())
+        Self::dial_with(address, Access::default())
+    }
+
+    /// Opens a stream with what it takes to get in, and sends nothing.
+    pub fn dial_with(address: &str, access: Access) -> Self {
+        let dialled = Dialler::with_access(Keepalive::default(), access)
             .dial(address, DEADLINE)
             .expect("a connection");
         let (writer, mut reader) = dialled.chat().expect("a stream");
@@ -57,7 +62,12 @@ impl Peer {
 
     /// Opens a stream and sends a JOIN.
     pub fn ask(address: &str, join: Join) -> Self {
-        let mut peer = Self::dial(address);
+        Self::ask_with(address, Access::default(), join)
+    }
+
+    /// Opens a stream with what it takes to get in, and sends a JOIN.
+    pub fn ask_with(address: &str, access: Access, join: Join) -> Self {
+        let mut peer = Self::dial_with(address, access);
         peer.name = join.name.clone();
         peer.send(vec![Request::Join(Box::new(join))]);
         peer

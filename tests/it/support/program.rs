@@ -19,7 +19,12 @@ pub struct Program {
 
 impl Program {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chitchat"))
+        Self::start_other(Path::new(env!("CARGO_BIN_EXE_chitchat")), args)
+    }
+
+    /// A program that is not ours.
+    pub fn start_other(program: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(args)
             .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
@@ -39,9 +44,13 @@ impl Program {
         }
     }
 
-    /// A server with its rooms in memory, and its address.
+    /// A server with its rooms in memory that slows nobody down unless that is
+    /// said, and its address.
     pub fn server(args: &[&str]) -> (Self, String) {
         let mut all = vec!["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+        if !args.contains(&"--rate-limit") {
+            all.extend(["--rate-limit", "0"]);
+        }
         all.extend(args);
         let mut server = Self::start(&all);
         let line = server.wait_for("listening on ");
@@ -63,6 +72,11 @@ impl Program {
         let mut all = vec!["client", name, "--server", address];
         all.extend(args);
         Self::start(&all)
+    }
+
+    /// Its number as a process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn type_line(&mut self, line: &str) {

@@ -27,6 +27,14 @@ impl TestServer {
         }
     }
 
+    pub fn metrics_address(&self) -> String {
+        let server = self.server.as_ref().expect("it runs");
+        server
+            .metrics_address()
+            .expect("it has metrics")
+            .to_string()
+    }
+
     /// Stops it as a signal would. Returns whether everybody got everything.
     pub fn stop(mut self) -> bool {
         self.server

@@ -1,0 +1,308 @@
+//! What is counted, and how it is written for Prometheus (text format 0.0.4).
+//!
+//! The counters are atomics of their own, mostly touched by the journal thread
+//! once a group, so that counting costs the way of a line next to nothing.
+//! What would cost it something, the depth of the outboxes, is measured when
+//! somebody asks.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::chat::Kind;
+use crate::wire::Ending;
+
+/// Upper bounds of the commit times, in seconds.
+const SECONDS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.25, 1.0];
+
+/// Upper bounds of the sizes of groups, in events.
+const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0, 1024.0];
+
+#[derive(Default)]
+pub(super) struct Metrics {
+    /// Events by kind: joins, messages, leaves, refusals.
+    events: [AtomicU64; 4],
+    deliveries: AtomicU64,
+    let_go: AtomicU64,
+    clock: AtomicI64,
+    commits: Histogram,
+    groups: Histogram,
+    slowed_ms: AtomicU64,
+    dropped: AtomicU64,
+    /// Streams that did not end well, by why. Touched once a stream.
+    endings: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What is looked up when somebody asks.
+pub(super) struct Now {
+    pub streams: usize,
+    pub addresses: usize,
+    pub rooms: usize,
+    pub outboxes: Outboxes,
+}
+
+/// The outboxes of all members.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Outboxes {
+    pub members: usize,
+    /// Events in all of them.
+    pub events: usize,
+    /// Events in the fullest.
+    pub fullest: usize,
+}
+
+impl Metrics {
+    pub(super) fn event(&self, kind: Kind, time: i64) {
+        let at = match kind {
+            Kind::Join => 0,
+            Kind::Message => 1,
+            Kind::Leave => 2,
+            Kind::Refusal => 3,
+        };
+        self.events[at].fetch_add(1, Ordering::Relaxed);
+        self.clock.fetch_max(time, Ordering::Relaxed);
+    }
+
+    pub(super) fn restored(&self, clock: i64) {
+        self.clock.fetch_max(clock, Ordering::Relaxed);
+    }
+
+    pub(super) fn committed(&self, steps: usize, took: Duration) {
+        self.commits.add(&SECONDS, took.as_secs_f64());
+        self.groups.add(&EVENTS, steps as f64);
+    }
+
+    pub(super) fn delivered(&self, events: u64, let_go: u64) {
+        self.deliveries.fetch_add(events, Ordering::Relaxed);
+        self.let_go.fetch_add(let_go, Ordering::Relaxed);
+    }
+
+    pub(super) fn slowed(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.slowed_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self, ending: &Ending) {
+        if *ending != Ending::Goodbye {
+            let endings = self.endings.lock();
+            let mut endings = endings.unwrap_or_else(PoisonError::into_inner);
+            *endings.entry(ending.word()).or_default() += 1;
+        }
+    }
+
+    /// Everything, in the text format.
+    pub(super) fn write(&self, now: &Now) -> String {
+        let mut out = Page(String::with_capacity(4096));
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        out.one(
+            "chitchat_members",
+            "gauge",
+            "Members that get what is said",
+            now.outboxes.members,
+        );
+        out.one(
+            "chitchat_streams",
+            "gauge",
+            "Streams, joined or not",
+            now.streams,
+        );
+        out.one(
+            "chitchat_addresses",
+            "gauge",
+            "Addresses that streams come from",
+            now.addresses,
+        );
+        out.one("chitchat_rooms", "gauge", "Rooms", now.rooms);
+        out.one(
+            "chitchat_clock",
+            "gauge",
+            "Highest Lamport time of any room",
+            self.clock.load(Ordering::Relaxed),
+        );
+        out.head("chitchat_events_total", "counter", "Events that were kept");
+        for (kind, n) in ["join", "message", "leave", "refusal"]
+            .iter()
+            .zip(&self.events)
+        {
+            out.line(format_args!(
+                "chitchat_events_total{{kind=\"{kind}\"}} {}",
+                get(n)
+            ));
+        }
+        out.one(
+            "chitchat_deliveries_total",
+            "counter",
+            "Events put into outboxes",
+            get(&self.deliveries),
+        );
+        out.one(
+            "chitchat_outbox_events",
+            "gauge",
+            "Events that wait in outboxes",
+            now.outboxes.events,
+        );
+        out.one(
+            "chitchat_outbox_fullest_events",
+            "gauge",
+            "Events that wait in the fullest outbox",
+            now.outboxes.fullest,
+        );
+        out.one(
+            "chitchat_let_go_total",
+            "counter",
+            "Members let go because their outboxes were full",
+            get(&self.let_go),
+        );
+        out.head(
+            "chitchat_refused_total",
+            "counter",
+            "Streams that did not end well, by reason",
+        );
+        let endings = self
+            .endings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for (reason, n) in endings {
+            out.line(format_args!(
+                "chitchat_refused_total{{reason=\"{reason}\"}} {n}"
+            ));
+        }
+        out.one(
+            "chitchat_dropped_total",
+            "counter",
+            "Calls not answered because too many came at once",
+            get(&self.dropped),
+        );
+        let slowed = get(&self.slowed_ms) as f64 / 1000.0;
+        out.one(
+            "chitchat_slowed_seconds_total",
+            "counter",
+            "Time for which sessions were slowed by the rate limit",
+            slowed,
+        );
+        self.commits.write(
+            &mut out,
+            "chitchat_commit_seconds",
+            "Time to keep a group",
+            &SECONDS,
+        );
+        self.groups.write(
+            &mut out,
+            "chitchat_group_events",
+            "Steps kept as one group",
+            &EVENTS,
+        );
+        out.0
+    }
+}
+
+/// Counts by size. The bounds belong to whoever uses it.
+#[derive(Default)]
+struct Histogram {
+    /// Those above all bounds come last.
+    counts: [AtomicU64; 9],
+    /// In millionths.
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn add(&self, bounds: &[f64; 8], value: f64) {
+        let at = bounds.iter().position(|b| value <= *b).unwrap_or(8);
+        self.counts[at].fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add((value * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    fn write(&self, out: &mut Page, name: &str, help: &str, bounds: &[f64; 8]) {
+        out.head(name, "histogram", help);
+        let mut all = 0;
+        let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (count, bound) in self.counts.iter().zip(bounds) {
+            all += count.load(Ordering::Relaxed);
+            out.line(format_args!("{name}_bucket{{le=\"{bound}\"}} {all}"));
+        }
+        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e6;
+        out.line(format_args!("{name}_sum {sum}\n{name}_count {all}"));
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // A string takes everything.
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl fmt::Display) {
+        self.head(name, kind, help);
+        self.line(format_args!("{name} {value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_each_number_under_its_name() {
+        let metrics = Metrics::default();
+        metrics.event(Kind::Message, 7);
+        metrics.event(Kind::Message, 5);
+        metrics.committed(3, Duration::from_micros(700));
+        metrics.committed(5000, Duration::from_secs(2));
+        metrics.delivered(12, 1);
+        metrics.slowed(Duration::from_millis(1500));
+        metrics.ended(&Ending::Goodbye);
+        metrics.ended(&Ending::NotJoined);
+        let page = metrics.write(&Now {
+            streams: 4,
+            addresses: 2,
+            rooms: 1,
+            outboxes: Outboxes {
+                members: 3,
+                events: 9,
+                fullest: 8,
+            },
+        });
+        for line in [
+            "chitchat_members 3",
+            "chitchat_streams 4",
+            "chitchat_addresses 2",
+            "chitchat_rooms 1",
+            "chitchat_clock 7",
+            "chitchat_events_total{kind=\"message\"} 2",
+            "chitchat_events_total{kind=\"join\"} 0",
+            "chitchat_deliveries_total 12",
+            "chitchat_outbox_events 9",
+            "chitchat_outbox_fullest_events 8",
+            "chitchat_let_go_total 1",
+            "chitchat_refused_total{reason=\"not_joined\"} 1",
+            "chitchat_slowed_seconds_total 1.5",
+            "chitchat_commit_seconds_bucket{le=\"0.0005\"} 0",
+            "chitchat_commit_seconds_bucket{le=\"0.001\"} 1",
+            "chitchat_commit_seconds_bucket{le=\"1\"} 1",
+            "chitchat_commit_seconds_bucket{le=\"+Inf\"} 2",
+            "chitchat_commit_seconds_sum 2.0007",
+            "chitchat_commit_seconds_count 2",
+            "chitchat_group_events_bucket{le=\"4\"} 1",
+            "chitchat_group_events_sum 5003",
+        ] {
+            assert!(
+                page.lines().any(|l| l == line),
+                "{line} is missing:\n{page}"
+            );
+        }
+        assert!(!page.contains("goodbye"), "a good end is no refusal");
+    }
+}

@@ -1,0 +1,75 @@
+//! Attacks, bounded in time and on loopback: what they cost, and that those
+//! who behave are served all the while.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{Http2, Peer, Program};
+
+/// How long an attack lasts.
+const ATTACK: Duration = Duration::from_secs(2);
+
+/// A number of a process, in the unit of its line in /proc/PID/status.
+fn status(server: &Program, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find(|l| l.starts_with(key)).unwrap();
+    let number = line.split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
+}
+
+/// HTTP/2 rapid reset (CVE-2023-44487): calls that are taken back as soon as
+/// they are made, which no limit on open streams stops.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
+fn rapid_resets_starve_nobody_and_grow_nothing() {
+    // The members come another way: the attacker's own address is cut off.
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}/chat.sock", dir.path().display());
+    let (mut server, address) = Program::server(&["--listen", &socket]);
+    server.wait_for("listening on unix:");
+    let mut member = Peer::join(&socket, "Member", 1);
+    let before = status(&server, "VmRSS:");
+    let (over, resets) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut echoes = Vec::new();
+    let mut threads = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while begun.elapsed() < ATTACK {
+                let mut attacker = Http2::connect(&address);
+                let mut from_server = attacker.reader();
+                scope
+                    .spawn(move || while from_server.read(&mut [0; 65536]).is_ok_and(|n| n > 0) {});
+                let mut stream = 1;
+                while begun.elapsed() < ATTACK && attacker.open_and_reset(stream, 100) {
+                    stream += 200;
+                    resets.fetch_add(100, Ordering::Relaxed);
+                }
+                attacker.close();
+            }
+            over.store(true, Ordering::Release);
+        });
+        let mut sent = 0;
+        while !over.load(Ordering::Acquire) {
+            sent += 1;
+            let begun = Instant::now();
+            member.say("still served", sent);
+            member.until("its echo", |e| e.sent == sent);
+            echoes.push(begun.elapsed());
+            threads = threads.max(status(&server, "Threads:"));
+        }
+    });
+    echoes.sort();
+    let grown = status(&server, "VmRSS:").saturating_sub(before);
+    eprintln!(
+        "{resets:?} resets in {ATTACK:?}; {} echoes, median {:?}, slowest {:?}; up to {threads} threads, {grown} KiB more",
+        echoes.len(),
+        echoes[echoes.len() / 2],
+        echoes[echoes.len() - 1],
+    );
+    assert!(echoes.len() >= 3, "{echoes:?}");
+    assert!(grown < 512 * 1024, "{grown} KiB more");
+    assert!(threads < 2000, "{threads} threads");
+    Peer::join(&socket, "Newcomer", 2);
+}

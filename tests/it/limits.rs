@@ -1,0 +1,272 @@
+//! Limits: what is refused, what is slowed, and that nobody else notices.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use chitchat::chat::{Event, Kind};
+use chitchat::rpc::{Dialled, Dialler, EventReader, FrameWriter, Keepalive};
+use chitchat::server::Rate;
+use chitchat::wire::{ClientFrame, Join, Request};
+
+use crate::support::{DEADLINE, Http2, Peer, TestServer, join};
+
+const EXHAUSTED: i32 = 8;
+
+#[test]
+fn so_many_members_get_in_and_no_more() {
+    let server = TestServer::with(|s| s.max_sessions = 2);
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let _aske = Peer::join(&server.address, "Aske", 2);
+    let words = "this server has 2 streams and takes no more".to_owned();
+    let third = Peer::ask(&server.address, join("Beate", 3));
+    assert_eq!(third.status(), (EXHAUSTED, words));
+    alex.leave(1);
+    assert_eq!(alex.status().0, 0);
+    joins_sooner_or_later(&server, "Beate");
+}
+
+/// A stream gives its place back soon after its client has read its end.
+fn joins_sooner_or_later(server: &TestServer, name: &str) {
+    let begun = Instant::now();
+    loop {
+        let mut peer = Peer::ask(&server.address, join(name, 0));
+        peer.leave(1);
+        match peer.status() {
+            (0, _) => return,
+            other => assert!(begun.elapsed() < DEADLINE, "{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn one_address_gets_so_many_streams_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}/chat.sock", dir.path().display());
+    let server = TestServer::with(|s| {
+        s.max_per_address = 2;
+        s.listen.push(socket.clone());
+    });
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let _aske = Peer::join(&server.address, "Aske", 2);
+    let third = Peer::ask(&server.address, join("Beate", 3));
+    let words = "this server has 2 streams from your address and takes no more".to_owned();
+    assert_eq!(third.status(), (EXHAUSTED, words));
+    for n in 0..3 {
+        Peer::join(&socket, &format!("Local {n}"), 10 + n);
+    }
+    alex.leave(1);
+    assert_eq!(alex.status().0, 0);
+    joins_sooner_or_later(&server, "Beate");
+}
+
+#[test]
+fn so_many_rooms_are_opened_and_no_more() {
+    let server = TestServer::with(|s| s.max_rooms = 1);
+    let _alex = Peer::join(&server.address, "Alex", 1);
+    let elsewhere = Join {
+        room: "elsewhere".to_owned(),
+        ..join("Aske", 2)
+    };
+    assert_eq!(Peer::ask(&server.address, elsewhere).status().0, EXHAUSTED);
+    Peer::join(&server.address, "Aske", 2);
+}
+
+#[test]
+fn a_larger_frame_is_read_where_that_is_allowed() {
+    let server = TestServer::with(|s| s.max_receive_bytes = 200_000);
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    alex.say(&"x".repeat(150_000), 1);
+    assert_eq!(
+        alex.next().kind,
+        Kind::Refusal,
+        "its text is too long, the frame is not"
+    );
+    alex.say(&"x".repeat(250_000), 2);
+    assert_eq!(alex.status().0, EXHAUSTED);
+}
+
+#[test]
+fn who_is_too_fast_is_slowed_and_loses_nothing_and_others_are_not() {
+    let server = TestServer::with(|s| {
+        s.rate = Some(Rate {
+            per_second: 50.0,
+            burst: 5,
+        });
+    });
+    let mut fast = Peer::join(&server.address, "Fast", 1);
+    let mut calm = Peer::join(&server.address, "Calm", 2);
+    fast.next();
+    let begun = Instant::now();
+    for n in 1..=30 {
+        fast.say(&format!("line {n}"), n);
+    }
+    calm.say("meanwhile", 1);
+    let is_last = |e: &Event| e.text == "line 30";
+    let heard = calm.until("the last line", is_last);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500 - 10),
+        "{:?}",
+        begun.elapsed()
+    );
+    let place = heard.iter().position(|e| e.text == "meanwhile");
+    assert!(
+        place.is_some_and(|p| p < 29),
+        "calm was not slowed: {place:?}"
+    );
+    let lines = heard.iter().filter(|e| e.sender.as_ref() == "Fast");
+    let expected: Vec<_> = (1..=30).map(|n| format!("line {n}")).collect();
+    assert!(lines.map(|e| &e.text).eq(&expected), "in order, each once");
+}
+
+/// So slow that whoever waits for it waits for ever.
+const HARDLY_EVER: Rate = Rate {
+    per_second: 0.001,
+    burst: 1,
+};
+
+#[test]
+fn a_stop_wakes_a_slowed_session() {
+    let server = TestServer::with(|s| s.rate = Some(HARDLY_EVER));
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    alex.say("first", 1);
+    alex.say("second", 2);
+    assert_eq!(alex.next().text, "first");
+    let begun = Instant::now();
+    assert!(server.stop());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(alex.status(), (14, "the server is stopping".to_owned()));
+}
+
+#[test]
+fn a_slowed_session_is_taken_over_at_once() {
+    let server = TestServer::with(|s| s.rate = Some(HARDLY_EVER));
+    let ask = Join {
+        secret: vec![7; 16],
+        ..join("Alex", 1)
+    };
+    let mut old = Peer::ask(&server.address, ask.clone());
+    old.next();
+    old.say("first", 1);
+    old.say("second", 2);
+    assert_eq!(old.next().text, "first");
+    let mut new = Peer::ask(&server.address, ask);
+    new.next();
+    assert_eq!(old.status().0, 10, "ABORTED");
+    new.say("second", 2);
+    assert_eq!(new.next().text, "second");
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let server = TestServer::with(|s| s.first_frame = Duration::from_millis(200));
+    let mut silent = TcpStream::connect(&server.address).unwrap();
+    silent.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut rest = Vec::new();
+    // what the server says of itself, and then the end
+    let end = silent.read_to_end(&mut rest);
+    assert!(
+        end.as_ref()
+            .map_or_else(|e| e.kind() != std::io::ErrorKind::WouldBlock, |_| true),
+        "{end:?}"
+    );
+    // a handshake, and never a stream
+    Http2::connect(&server.address).until_closed();
+}
+
+/// A stream on a connection that others share.
+fn stream(dialled: &Dialled, name: &str) -> (FrameWriter, EventReader) {
+    let (mut writer, reader) = dialled.chat().unwrap();
+    send(&mut writer, Request::Join(Box::new(join(name, 0))));
+    (writer, reader)
+}
+
+fn send(writer: &mut FrameWriter, request: Request) {
+    let requests = vec![request];
+    let frame = ClientFrame {
+        id: 0,
+        name: "".into(),
+        requests,
+    };
+    // An error says that the stream has ended, as it may before this is known.
+    let _ = writer.send(frame);
+}
+
+#[test]
+fn on_one_connection_a_stream_too_many_waits() {
+    let server = TestServer::with(|s| s.max_per_connection = 2);
+    let witness = Peer::join(&server.address, "Witness", 1);
+    let dialled = Dialler::new(Keepalive::default())
+        .dial(&server.address, DEADLINE)
+        .unwrap();
+    let (mut first, mut first_events) = stream(&dialled, "First");
+    first_events.recv().unwrap();
+    let (_second, mut second_events) = stream(&dialled, "Second");
+    second_events.recv().unwrap();
+    let third = std::thread::spawn(move || {
+        let (_writer, mut events) = stream(&dialled, "Third");
+        events.recv().unwrap();
+    });
+    send(&mut first, Request::Leave { sent: 1 });
+    while first_events.recv().unwrap().is_some() {}
+    third.join().unwrap();
+    let joins_third = |e: &Event| e.kind == Kind::Join && e.sender.as_ref() == "Third";
+    let heard = witness.until("the third", joins_third);
+    assert!(
+        heard
+            .iter()
+            .any(|e| e.kind == Kind::Leave && e.sender.as_ref() == "First")
+    );
+}
+
+#[test]
+fn however_many_vanish_only_so_many_are_awaited() {
+    let server = TestServer::with(|s| {
+        s.max_sessions = 4;
+        s.grace = Duration::from_secs(3600);
+    });
+    let witness = Peer::join(&server.address, "Witness", 1);
+    for n in 0..8 {
+        let ask = Join {
+            secret: vec![n; 16],
+            ..join(&format!("Vanishing {n}"), 0)
+        };
+        let peer = Peer::ask(&server.address, ask);
+        peer.next();
+        drop(peer);
+        // its place may not be free yet
+        joins_sooner_or_later(&server, "Passing");
+    }
+    witness.until("somebody who is not awaited", |e| {
+        e.kind == Kind::Leave && e.sender.starts_with("Vanishing")
+    });
+}
+
+#[test]
+fn of_those_who_left_only_so_many_are_recognised() {
+    for (remembered, recognised) in [(1, false), (2, true)] {
+        let server = TestServer::with(|s| s.max_remembered = remembered);
+        let ask = |name: &str, byte| Join {
+            secret: vec![byte; 16],
+            ..join(name, 0)
+        };
+        for (name, byte) in [("Alex", 1), ("Aske", 2)] {
+            let mut peer = Peer::ask(&server.address, ask(name, byte));
+            peer.next();
+            peer.say("once", 5);
+            peer.next();
+            peer.leave(6);
+            assert_eq!(peer.status().0, 0);
+        }
+        let mut alex = Peer::ask(&server.address, ask("Alex", 1));
+        alex.next();
+        alex.say("once", 5);
+        alex.say("and then", 9);
+        let heard = alex.until("the second", |e| e.text == "and then");
+        assert_eq!(heard.len() == 1, recognised, "{remembered}: {heard:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! The page of metrics, as Prometheus gets it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use crate::support::{DEADLINE, Peer, Program, TestServer, join};
+
+fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[track_caller]
+fn has(page: &str, line: &str) {
+    assert!(
+        page.lines().any(|l| l == line),
+        "{line} is missing:\n{page}"
+    );
+}
+
+#[test]
+fn the_page_tells_what_happens() {
+    let server = TestServer::with(|s| {
+        s.metrics = Some("127.0.0.1:0".to_owned());
+        s.max_sessions = 2;
+    });
+    let address = server.metrics_address();
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let aske = Peer::join(&server.address, "Aske", 2);
+    for n in 1..=3 {
+        alex.say("hello", n);
+    }
+    aske.until("the last", |e| e.sent == 3);
+    assert_eq!(Peer::ask(&server.address, join("Beate", 3)).status().0, 8);
+    let page = http(&address, "GET /metrics");
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    for line in [
+        "Content-Type: text/plain; version=0.0.4; charset=utf-8",
+        "chitchat_members 2",
+        "chitchat_streams 2",
+        "chitchat_addresses 1",
+        "chitchat_rooms 1",
+        "chitchat_clock 5",
+        "chitchat_events_total{kind=\"join\"} 2",
+        "chitchat_events_total{kind=\"message\"} 3",
+        "chitchat_deliveries_total 9",
+        "chitchat_refused_total{reason=\"limit\"} 1",
+        "chitchat_group_events_sum 5",
+    ] {
+        has(&page, line);
+    }
+    assert!(http(&address, "GET /other").starts_with("HTTP/1.1 404 "));
+    assert!(http(&address, "POST /metrics").starts_with("HTTP/1.1 405 "));
+    alex.leave(9);
+    aske.until("the departure", |e| e.sent == 9);
+    has(&http(&address, "GET /metrics"), "chitchat_members 1");
+}
+
+#[test]
+fn a_member_that_is_let_go_is_counted() {
+    let server = TestServer::with(|s| {
+        s.metrics = Some("127.0.0.1:0".to_owned());
+        s.outbox_events = 0;
+    });
+    let alex = Peer::ask(&server.address, join("Alex", 1));
+    assert_eq!(alex.status().0, 8);
+    let address = server.metrics_address();
+    has(&http(&address, "GET /metrics"), "chitchat_let_go_total 1");
+    // The journal lets it go; its own session counts that a little later.
+    let counted = "chitchat_refused_total{reason=\"too_slow\"} 1";
+    let begun = Instant::now();
+    while !http(&address, "GET /metrics").lines().any(|l| l == counted) {
+        assert!(begun.elapsed() < DEADLINE, "it is never counted");
+    }
+}
+
+#[test]
+fn the_program_says_where_its_metrics_are_and_that_an_address_is_taken() {
+    let (mut server, _) = Program::server(&["--metrics", "127.0.0.1:0"]);
+    let line = server.wait_for("metrics on http://");
+    let address = line.trim_start_matches("metrics on http://");
+    let address = address.trim_end_matches("/metrics");
+    has(&http(address, "GET /metrics"), "chitchat_members 0");
+    let args = [
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "memory",
+        "--metrics",
+        address,
+    ];
+    let (status, _, err) = Program::start(&args).end();
+    assert_eq!(status.code(), Some(1));
+    let start = format!("chitchat: cannot serve metrics on {address}: ");
+    assert!(err.last().unwrap().starts_with(&start), "{err:?}");
+}
