@@ -266,7 +266,8 @@ impl Link {
             let requests = conversation.next_out();
             drop(conversation);
             if writer.send(self.frame(requests)).is_err() {
-                return; // the reader knows why
+                self.wait_until_over(&is_alive); // the reader learns why
+                return;
             }
         }
     }

@@ -181,6 +181,7 @@ impl Dialled {
         Ok((
             FrameWriter {
                 sink: Some(sink),
+                failed: false,
                 _channel: channel.clone(),
             },
             EventReader {
@@ -227,6 +228,9 @@ impl Dialled {
 /// The client's half of a stream. Dropping it unclosed cancels the call.
 pub struct FrameWriter {
     sink: Option<ClientDuplexSender<ClientFrame>>,
+    /// A sink that failed must not be used again. It is not dropped either:
+    /// that would cancel the call, and with it a status that is still unread.
+    failed: bool,
     // Dropped last: without a channel its poll thread is gone, and a call can
     // not even be cancelled any more.
     _channel: Channel,
@@ -238,19 +242,17 @@ impl FrameWriter {
     /// # Errors
     /// The stream has ended; the reader knows why. No later send gets through.
     pub fn send(&mut self, frame: ClientFrame) -> Result<(), CallError> {
-        let Some(sink) = &mut self.sink else {
+        let Some(sink) = self.sink.as_mut().filter(|_| !self.failed) else {
             return Err(CallError::Lost);
         };
         let sent = block_on(sink.send((frame, WriteFlags::default())));
-        if sent.is_err() {
-            self.sink = None; // a sink that failed must not be used again
-        }
+        self.failed = sent.is_err();
         Ok(sent?)
     }
 
     /// Says that nothing more comes. The server answers by ending its half.
     pub fn close(&mut self) {
-        if let Some(sink) = &mut self.sink {
+        if let Some(sink) = self.sink.as_mut().filter(|_| !self.failed) {
             // An error means that the server was faster.
             let _ = block_on(sink.close());
         }
