@@ -12,10 +12,12 @@ pub(super) fn first() -> std::io::Result<Receiver<i32>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for signal in signals.forever() {
-                if tell.try_send(signal).is_err() {
-                    std::process::exit(128 + signal);
-                }
+            let mut arriving = signals.forever();
+            if let Some(first) = arriving.next() {
+                let _ = tell.send(first); // whoever was to be told has ended
+            }
+            if let Some(second) = arriving.next() {
+                std::process::exit(128 + second);
             }
         })?;
     Ok(told)
