@@ -22,14 +22,16 @@ fn watch(hangups: Option<Sender<()>>) -> std::io::Result<Receiver<i32>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut told_of_one = false;
             for signal in signals.forever() {
                 if let Some(hangups) = hangups.as_ref().filter(|_| signal == SIGHUP) {
                     // One that waits already stands for this one too.
                     let _ = hangups.try_send(());
-                    continue;
-                }
-                if tell.try_send(signal).is_err() {
+                } else if told_of_one {
                     std::process::exit(128 + signal);
+                } else {
+                    told_of_one = true;
+                    let _ = tell.send(signal); // whoever was to be told has ended
                 }
             }
         })?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use chitchat::chat::{Event, Kind};
+use chitchat::rpc::{CallError, Code};
 use chitchat::wire::{Join, PastAsk, Request};
 use rusqlite::Connection;
 
@@ -104,7 +105,7 @@ fn killed_again_and_again(address: &str, folder: &Path, random: &mut Random) {
 fn a_server_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     killed_again_and_again(&address, folder.path(), &mut random);
 }
 
@@ -118,10 +119,9 @@ fn a_server_on_a_unix_socket_may_be_killed_too() {
 
 #[test]
 fn the_clock_goes_on_after_a_restart_and_what_was_refused_counts() {
-    let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("rooms.db");
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     let server = Program::server_with_store(&address, &store, &PATIENT);
     let mut alex = Peer::join(&address, "Alex", 1);
     alex.say("one", 1);
@@ -142,10 +142,9 @@ fn the_clock_goes_on_after_a_restart_and_what_was_refused_counts() {
 
 #[test]
 fn after_a_restart_those_with_a_secret_are_awaited_and_the_others_have_left() {
-    let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("rooms.db");
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     let server = Program::server_with_store(&address, &store, &PATIENT);
     let alex = Peer::ask(&address, with_secret("Alex", 1));
     let last_seen = alex.next().time;
@@ -172,10 +171,9 @@ fn after_a_restart_those_with_a_secret_are_awaited_and_the_others_have_left() {
 
 #[test]
 fn what_is_sent_again_after_a_restart_is_recognised() {
-    let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("rooms.db");
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     let server = Program::server_with_store(&address, &store, &PATIENT);
     let mut alex = Peer::ask(&address, with_secret("Alex", 1));
     let joined = alex.next().time;
@@ -232,8 +230,7 @@ fn a_store_that_is_in_use_or_not_ours_or_damaged_is_refused_and_left_as_it_is() 
 
 /// Talks until the store fails, lets `mend` make it well, and goes on.
 fn a_full_disk(store: &Path, mend: impl FnOnce()) {
-    let mut random = Random::new();
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     let server = Program::server_with_store(&address, store, &PATIENT);
     let mut alex = Peer::ask(&address, with_secret("Alex", 1));
     let joined = alex.next().time;
@@ -248,24 +245,19 @@ fn a_full_disk(store: &Path, mend: impl FnOnce()) {
         });
         alex.send(batch.collect());
     }
-    let words = "the server cannot keep events any more and stops";
-    let heard_by = |peer: &Peer| {
-        let (events, end) = peer.rest();
-        let status = match end {
-            Err(chitchat::rpc::CallError::Status { code, message }) => (code.0, message),
-            other => panic!("{other:?}"),
+    let (heard, ends): (Vec<_>, Vec<_>) = [alex.rest(), aske.rest()].into_iter().unzip();
+    let (status, _, log) = server.end();
+    let last_lines = &log[log.len().saturating_sub(5)..];
+    for end in ends {
+        let told = CallError::Status {
+            code: Code::UNAVAILABLE,
+            message: "the server cannot keep events any more and stops".to_owned(),
         };
-        assert_eq!(status, (14, words.to_owned()), "UNAVAILABLE");
-        events
-    };
-    let heard = [heard_by(&alex), heard_by(&aske)];
-    let (status, _, err) = server.end();
-    assert_eq!(status.code(), Some(1), "{err:?}");
-    assert!(
-        err.iter()
-            .any(|l| l.contains(" ERROR ") && l.contains("disk is full")),
-        "it says why: {err:?}"
-    );
+        assert_eq!(end, Err(told), "{last_lines:#?}");
+    }
+    assert_eq!(status.code(), Some(1), "{last_lines:#?}");
+    let says_why = |l: &String| l.contains(" ERROR ") && l.contains("disk is full");
+    assert!(log.iter().any(says_why), "{last_lines:#?}");
 
     mend();
     let server = Program::server_with_store(&address, store, &PATIENT);

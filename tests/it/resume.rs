@@ -201,7 +201,7 @@ fn cut_again_and_again(grace: &str) {
     const CLIENTS: usize = 3;
     let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
-    let address = format!("127.0.0.1:{}", fixed_port(&mut random));
+    let address = format!("127.0.0.1:{}", fixed_port());
     let store = folder.path().join("rooms.db");
     let _server = Program::server_with_store(&address, &store, &["--grace", grace]);
     let proxies: Vec<_> = (0..CLIENTS).map(|_| Proxy::to(&address)).collect();

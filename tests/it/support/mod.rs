@@ -9,6 +9,7 @@ mod server;
 pub mod talk;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 pub use http2::Http2;
@@ -22,11 +23,13 @@ pub use server::TestServer;
 /// are slow at times; whatever does not come at all fails by it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A port that is free, and stays free for a server that comes back to it:
-/// below those that the system gives away by itself.
-pub fn fixed_port(random: &mut Random) -> u16 {
+/// A port for a server that comes back to it: below those that the system
+/// gives away by itself, and apart from those of other tests and processes.
+pub fn fixed_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
     loop {
-        let port = random.between(20_000, 29_999) as u16;
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
