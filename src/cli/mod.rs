@@ -1,6 +1,8 @@
 //! What may be typed, what it means, and the exit code that comes of it.
 
 mod client;
+mod completions;
+mod config;
 mod exit;
 mod history;
 mod logging;
@@ -29,6 +31,10 @@ enum Command {
     Client(client::Args),
     /// Print a room's past
     History(history::Args),
+    /// Print what a shell needs to complete this program's arguments
+    Completions(completions::Args),
+    /// Print the manual page, as troff
+    Man,
 }
 
 /// Reads the command line and does what it says.
@@ -37,6 +43,8 @@ pub fn main() -> ExitCode {
         Command::Server(args) => args.run(),
         Command::Client(args) => args.run(),
         Command::History(args) => args.run(),
+        Command::Completions(args) => args.run(),
+        Command::Man => completions::man(),
     };
     match result {
         Ok(exit) => exit.into(),

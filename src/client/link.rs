@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::conversation::{Conversation, Heard, SayError};
 use super::{End, Happening, Settings, report};
 use crate::chat::{Kind, Name};
-use crate::rpc::{CallError, Code, Dialler, FrameWriter};
+use crate::rpc::{CallError, Code, Dialled, Dialler, FrameWriter};
 use crate::wire::{ClientFrame, Join, Received, Request};
 
 /// The first and the longest wait between two tries. Each is twice the one
@@ -75,6 +75,22 @@ impl Link {
     pub(super) fn leave(&self) {
         self.conversation().leave();
         self.changed.notify_all();
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.conversation().pending()
+    }
+
+    /// A connection besides the present one, to the first server that answers.
+    pub(super) fn dial(&self) -> Result<Dialled, CallError> {
+        let mut last = CallError::Lost;
+        for server in &self.settings.servers {
+            match self.dialler.dial(server, self.settings.dial_patience) {
+                Ok(dialled) => return Ok(dialled),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
     }
 
     /// The reader thread: one connection after another until the end.
