@@ -121,7 +121,7 @@ impl Args {
         };
         let name = Name::parse(&name)?;
         let room = config.text("room").to_owned();
-        Name::parse_room(&room).context("the room")?;
+        let room_name = Name::parse_room(&room).context("the room")?;
         let interactive = !self.json && is_terminal();
         if interactive && !self.log.is_given() && io::stderr().is_terminal() {
             crate::rpc::log_through_log(); // the screen belongs to the conversation
@@ -145,7 +145,7 @@ impl Args {
                 .collect(),
             name,
             id: random_id()?,
-            room: room.clone(),
+            room,
             past,
             keepalive: Keepalive {
                 every: self.keepalive,
@@ -168,7 +168,9 @@ impl Args {
             return Ok(told(end));
         }
         let format = match self.json {
-            true => Format::Json { room },
+            true => Format::Json {
+                room: room_name.to_string(),
+            },
             false => Format::Lines { colour },
         };
         Ok(told(plain(settings, format, signal)?))

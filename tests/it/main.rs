@@ -9,4 +9,6 @@ mod identity;
 mod order;
 mod participant;
 mod program;
+mod settings;
+mod terminal;
 mod texts;

@@ -137,7 +137,7 @@ impl Asker {
             lines.push_str(
                 &self
                     .painter
-                    .notice(&format!("  {}  {rest}", padded(&name, widest))),
+                    .below(&format!("{}  {rest}", padded(&name, widest))),
             );
         }
         lines

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use jiff::tz::TimeZone;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -108,11 +108,15 @@ pub fn run(
         .name("screen".to_owned())
         .spawn(move || screen.run())?;
     let ending = stage.clone();
+    let (typing, typed) = bounded::<()>(0);
     std::thread::Builder::new()
         .name("signal".to_owned())
         .spawn(move || {
-            if signals.recv().is_ok() {
-                ending.end();
+            // With the end of this thread, and so of `signals`, the next signal
+            // ends the program.
+            select! {
+                recv(signals) -> _ => ending.end(),
+                recv(typed) -> _ => {}
             }
         })?;
 
@@ -127,6 +131,7 @@ pub fn run(
     };
     let mut participants = vec![participant];
     let unsent = main.read_lines(&mut editor, &mut participants);
+    drop(typing);
     drop(editor); // whoever waits to print then prints directly
     stage.over();
     main.voice.leave();
@@ -354,10 +359,10 @@ impl Main {
     }
 
     fn help(&self) {
-        let mut lines: String = COMMANDS
-            .iter()
-            .map(|(usage, what)| self.painter.notice(&format!("{usage:<16} {what}")))
-            .collect();
+        let mut lines = self.painter.notice("commands:");
+        for (usage, what) in COMMANDS {
+            lines.push_str(&self.painter.below(&format!("{usage:<16} {what}")));
+        }
         for more in [
             "//x sends /x; Tab completes commands and @names; Ctrl-R searches what you typed",
             "a name cannot be changed: leave, and come back with another",

@@ -76,12 +76,17 @@ impl Painter {
 
     /// Something that the client itself has to say.
     pub(super) fn notice(&self, text: &str) -> String {
-        self.spans(vec![(Style::Dim, format!("-- {}", sanitise(text)))], "")
+        self.spans(vec![(Style::Dim, sanitise(text).into_owned())], "-- ")
+    }
+
+    /// What belongs below a notice.
+    pub(super) fn below(&self, text: &str) -> String {
+        self.spans(vec![(Style::Dim, sanitise(text).into_owned())], "     ")
     }
 
     /// Something that is wrong.
     pub(super) fn wrong(&self, text: &str) -> String {
-        self.spans(vec![(Style::Wrong, format!("-- {}", sanitise(text)))], "")
+        self.spans(vec![(Style::Wrong, sanitise(text).into_owned())], "-- ")
     }
 
     /// An event; `own_time` is one's own Lamport time of its receipt, if that

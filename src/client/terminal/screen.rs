@@ -250,8 +250,14 @@ impl<P: ExternalPrinter> Screen<P> {
 }
 
 fn lost(why: &CallError, retry_in: Duration) -> String {
-    format!(
-        "no connection ({why}); trying again in {:.1} s",
-        retry_in.as_secs_f64()
-    )
+    let why = match why {
+        // The end of gRPC's words is the system's own; before it there is a
+        // chain of who told whom.
+        CallError::Unreachable { address, why } => {
+            let reason = why.rsplit(": ").next().unwrap_or(why);
+            format!("cannot reach {address}: {reason}")
+        }
+        other => other.to_string(),
+    };
+    format!("{why}; trying again in {:.1} s", retry_in.as_secs_f64())
 }

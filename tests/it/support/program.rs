@@ -21,6 +21,9 @@ impl Program {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chitchat"))
             .args(args)
             .env_remove("RUST_LOG")
+            // the settings of whoever runs the tests are not meant
+            .env_remove("XDG_CONFIG_HOME")
+            .env("HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
