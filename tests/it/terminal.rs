@@ -93,6 +93,31 @@ fn ctrl_d_and_the_word_for_it_leave() {
 }
 
 #[test]
+fn keys_pressed_ahead_are_not_lost() {
+    let server = TestServer::start();
+    let aske = Peer::join(&server.address, "Aske", 1);
+    for _ in 0..5 {
+        let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+        let lines: String = (1..=50).map(|n| format!("line {n}\r")).collect();
+        alex.text(&format!("{lines}\u{4}"));
+        let said = aske.until("the departure", |e| e.kind == Kind::Leave);
+        let said: Vec<_> = said
+            .iter()
+            .filter(|e| e.kind == Kind::Message)
+            .map(|e| &e.text)
+            .collect();
+        assert!(
+            said.iter()
+                .zip(1..)
+                .all(|(text, n)| **text == format!("line {n}")),
+            "{said:?}"
+        );
+        assert_eq!(said.len(), 50);
+        assert_eq!(alex.ended(), 0);
+    }
+}
+
+#[test]
 fn a_stopped_client_goes_on_where_it_was() {
     let server = TestServer::start();
     let alex = Tmux::client(80, 24, "Alex", &server.address, "");
@@ -101,6 +126,7 @@ fn a_stopped_client_goes_on_where_it_was() {
     alex.wait_for_line("Alex> half a line");
     alex.keys(&["C-z"]);
     alex.wait_for("shell$");
+    assert_eq!(alex.modes(), "isig icanon echo");
     aske.say("while you slept", 1);
     alex.run("fg");
     alex.wait_for("Aske: while you slept");

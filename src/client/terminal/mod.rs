@@ -11,6 +11,7 @@ mod ask;
 mod command;
 mod helper;
 mod known;
+mod modes;
 mod paint;
 mod screen;
 mod stage;
@@ -33,6 +34,7 @@ use ask::{Asker, Question};
 use command::{COMMANDS, Typed};
 use helper::{ClearOrLeave, Typing};
 use known::Known;
+use modes::KeyByKey;
 use paint::Painter;
 use screen::{Screen, Show};
 use stage::Stage;
@@ -78,6 +80,11 @@ pub fn run(
             painter.wrong(&format!("cannot read {}: {why}", path.display()))
         );
     }
+    let key_by_key = KeyByKey::begin()?;
+    editor.bind_sequence(
+        KeyEvent::ctrl('Z'),
+        EventHandler::Conditional(Box::new(key_by_key.stopper())),
+    );
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
     print!(
         "{}",
@@ -133,6 +140,7 @@ pub fn run(
     let unsent = main.read_lines(&mut editor, &mut participants);
     drop(typing);
     drop(editor); // whoever waits to print then prints directly
+    drop(key_by_key);
     stage.over();
     main.voice.leave();
     let waiting = main.voice.waiting();

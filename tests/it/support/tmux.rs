@@ -171,15 +171,25 @@ impl Tmux {
     /// Returns the client's exit code.
     pub fn ended(&self) -> i32 {
         self.wait_for_line(SHELL);
+        let (code, modes) = self.code_and_modes();
+        assert_eq!(modes, "isig icanon echo", "the terminal is not as it was");
+        code
+    }
+
+    /// The terminal's modes, as the shell that waits for a command finds them.
+    pub fn modes(&self) -> String {
+        self.code_and_modes().1
+    }
+
+    fn code_and_modes(&self) -> (i32, String) {
         let modes = "stty -a | tr ' ;' '\\n\\n' | grep -xE -e '-?(isig|icanon|echo)'";
         self.run(&format!("R=$?; clear; echo code=$R $({modes})"));
-        let answered = |screen: &str| screen.starts_with("code=") && screen.contains("echo");
+        let answered = |screen: &str| screen.starts_with("code=") && screen.contains(SHELL);
         self.wait_until("the shell's answer", answered);
         let screen = self.screen();
         let answer = screen.lines().next().unwrap_or_default();
         let (code, modes) = answer["code=".len()..].split_once(' ').expect("two things");
-        assert_eq!(modes, "isig icanon echo", "the terminal is not as it was");
-        code.parse().expect("a code")
+        (code.parse().expect("a code"), modes.trim_end().to_owned())
     }
 
     fn tmux(&self, args: &[&str]) -> String {
