@@ -118,6 +118,36 @@ fn keys_pressed_ahead_are_not_lost() {
 }
 
 #[test]
+fn keys_pressed_between_two_lines_wait_for_the_next_one() {
+    let (server, address) = Program::server(&[]);
+    let alex = Tmux::client(80, 24, "Alex", &address, "");
+    // A server that does not answer keeps the client busy with the command.
+    let begin_to_join = |room: &str| {
+        server.signal("-STOP");
+        alex.line(&format!("/join {room}"));
+        alex.wait_until("no line to type on", |screen| {
+            !screen.lines().last().unwrap_or_default().contains("Alex>")
+        });
+    };
+    begin_to_join("ops");
+    alex.text("typed meanwhile");
+    server.signal("-CONT");
+    alex.wait_for_line("#ops Alex> typed meanwhile");
+    assert_eq!(
+        alex.all().matches("typed meanwhile").count(),
+        1,
+        "{}",
+        alex.all()
+    );
+    alex.keys(&["C-c"]);
+    alex.wait_for_line("#ops Alex>");
+    begin_to_join("more");
+    alex.keys(&["C-d"]);
+    server.signal("-CONT");
+    assert_eq!(alex.ended(), 0);
+}
+
+#[test]
 fn a_stopped_client_goes_on_where_it_was() {
     let server = TestServer::start();
     let alex = Tmux::client(80, 24, "Alex", &server.address, "");

@@ -153,15 +153,18 @@ impl Tmux {
         self.wait_until(last, |screen| row(screen) == last);
     }
 
-    /// Waits until `holds` does of the screen. Asking tmux takes a moment, so
-    /// this does not keep a processor busy.
-    pub fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+    /// Waits until `holds` does of the screen, and returns that screen. Asking
+    /// tmux takes a moment, so this does not keep a processor busy.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
         let begun = Instant::now();
-        while !holds(&self.screen()) {
+        loop {
+            let screen = self.screen();
+            if holds(&screen) {
+                return screen;
+            }
             assert!(
                 begun.elapsed() < DEADLINE,
-                "waited in vain for {what:?}; the screen:\n{}",
-                self.screen()
+                "waited in vain for {what:?}; the screen:\n{screen}"
             );
             std::thread::yield_now();
         }
@@ -182,13 +185,15 @@ impl Tmux {
     }
 
     fn code_and_modes(&self) -> (i32, String) {
+        // Numbered: the answer to an earlier question may still be on the screen.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let mark = format!("answer{}=", COUNT.fetch_add(1, Ordering::Relaxed));
         let modes = "stty -a | tr ' ;' '\\n\\n' | grep -xE -e '-?(isig|icanon|echo)'";
-        self.run(&format!("R=$?; clear; echo code=$R $({modes})"));
-        let answered = |screen: &str| screen.starts_with("code=") && screen.contains(SHELL);
-        self.wait_until("the shell's answer", answered);
-        let screen = self.screen();
+        self.run(&format!("R=$?; clear; echo {mark}$R $({modes})"));
+        let answered = |screen: &str| screen.starts_with(&mark) && screen.contains(SHELL);
+        let screen = self.wait_until("the shell's answer", answered);
         let answer = screen.lines().next().unwrap_or_default();
-        let (code, modes) = answer["code=".len()..].split_once(' ').expect("two things");
+        let (code, modes) = answer[mark.len()..].split_once(' ').expect("two things");
         (code.parse().expect("a code"), modes.trim_end().to_owned())
     }
 
