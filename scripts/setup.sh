@@ -8,6 +8,7 @@
 # CMake alone from PyPI into the target directory; likewise Python, for the tests
 # that need it. gRPC's C core, which takes
 # minutes, is then built once, with word of how long it has been going on.
+# The tests use the client in a terminal: for «cargo test» tmux is installed too.
 # Where nothing is missing this takes milliseconds and says nothing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -161,6 +162,11 @@ build_core() {
     wait $! || true
 }
 
+# Without it the tests say what they miss; the others need not wait for it.
+install_tmux() {
+    has tmux || try_package_manager tmux
+}
+
 has cargo || die 'cargo is missing: install Rust with rustup, then run this again'
 case "$1 ${2-}" in
 'cargo fmt' | 'cargo clean') ;; # they compile nothing
@@ -171,5 +177,8 @@ scripts/python-clients.sh*) # without it the tests that need it are skipped
     install_what_is_missing
     build_core
     ;;
+esac
+case "$1 ${2-}" in
+'cargo test') install_tmux ;;
 esac
 exec "$@"

@@ -1,18 +1,22 @@
 //! `chitchat client`
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use crossbeam_channel::Receiver;
 use log::LevelFilter;
 
 use super::access::AccessArgs;
+use super::config::{self, Config};
 use super::exit::Exit;
 use super::logging::LogArgs;
 use super::server::parse_time;
 use super::signals;
 use crate::chat::{Name, sanitise};
-use crate::client::{End, Participant, Plain, Settings, say_lines};
+use crate::client::terminal::{self, Look};
+use crate::client::{End, Format, Participant, Plain, Settings, say_lines};
 use crate::rpc::Keepalive;
 use crate::trace::line::client_process;
 use crate::wire::PastAsk;
@@ -20,34 +24,51 @@ use crate::wire::PastAsk;
 /// How long a connection may take to be made.
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Messages that are read ahead of a participant's voice are none: the reader
-/// of the input waits until the window has room.
-///
 /// What may be typed after `chitchat client`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The name to join with; asked for if it is not given
+    /// The name to join with; asked for if it is not given [env: CHITCHAT_NAME]
     name: Option<String>,
     /// The server: HOST:PORT or unix:PATH; several, separated by commas, are
-    /// tried in turn
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:50052",
-        env = "CHITCHAT_SERVER",
-        value_delimiter = ','
-    )]
-    server: Vec<String>,
-    /// The room to join
-    #[arg(
-        long,
-        value_name = "ROOM",
-        default_value = "",
-        env = "CHITCHAT_ROOM",
-        hide_default_value = true
-    )]
-    room: String,
+    /// tried in turn [env: CHITCHAT_SERVER] [default: 127.0.0.1:50052]
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<String>,
+    /// The room to join [env: CHITCHAT_ROOM]
+    #[arg(long, value_name = "ROOM")]
+    room: Option<String>,
+    /// Use colours: auto (on a terminal, unless NO_COLOR is set), always or
+    /// never [env: CHITCHAT_COLOR]
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "always", "never"])]
+    color: Option<String>,
+    /// Ring the bell when somebody says your name or something to you alone
+    /// [env: CHITCHAT_BELL]
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"],
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    bell: Option<String>,
+    /// Show your own Lamport clock beside the room's [env: CHITCHAT_CLOCK]
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"],
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    clock: Option<String>,
+    /// Show the local time of day [env: CHITCHAT_TIME]
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"],
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    time: Option<String>,
+    /// Keep typed lines for later runs, in a file that only you can read
+    /// [env: CHITCHAT_HISTORY] [default: true]
+    #[arg(long, value_name = "BOOL", value_parser = ["true", "false"],
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    history: Option<String>,
+    /// Take settings from this file [default: client.toml in the platform's
+    /// configuration directory]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings and where each comes from, and do nothing else
+    #[arg(long)]
+    print_config: bool,
+    /// Print a JSON object for everything that happens
+    #[arg(long)]
+    json: bool,
     /// Begin with the last so many events of the room
     #[arg(long, value_name = "EVENTS")]
     last: Option<u32>,
@@ -69,37 +90,66 @@ pub(super) struct Args {
     log: LogArgs,
 }
 
-const EXIT_CODES: &str = "\
-Lines of the standard input are sent; «exit», its end and Ctrl-C leave.
+const AFTER_HELP: &str = "\
+At a terminal lines are edited, and /help lists the commands. Otherwise each
+line of the standard input is sent as it is; «exit», its end and Ctrl-C leave.
+
+Settings of the command line go before those of the environment, and those
+before the file, in which they have the same names: server = \"chat.example:50052\",
+bell = true.
+
+With --json each line of the output is an object. Events have the keys kind
+(join, message, leave or refusal), room, sender, id, text, L, seq, sent, own,
+to, replayed and wall_ms; the kinds gap, resumed, past_gone, lost and ended tell
+of the connection.
 
 Exit codes: 0 left; 1 an error; 2 not understood; 3 no server could be reached;
 4 the server refused; 5 the server is gone and did not come back in time.";
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Some(name) = self.name()? else {
-            return Ok(Exit::Well);
+        let config = self.config()?;
+        if self.print_config {
+            return match write!(io::stdout(), "{config}") {
+                Err(why) if why.kind() != ErrorKind::BrokenPipe => Err(why).context("cannot write"),
+                _ => Ok(Exit::Well),
+            };
+        }
+        let name = match config.text("name") {
+            "" => match ask_name()? {
+                Some(name) => name,
+                None => return Ok(Exit::Well),
+            },
+            name => name.to_owned(),
         };
         let name = Name::parse(&name)?;
-        Name::parse_room(&self.room).context("the room")?;
+        let room = config.text("room").to_owned();
+        let room_name = Name::parse_room(&room).context("the room")?;
         let access = self.access.read()?;
-        // The screen belongs to the conversation, unless somebody asks.
-        let quiet = if io::stderr().is_terminal() {
-            LevelFilter::Warn
+        let interactive = !self.json && is_terminal();
+        if interactive && !self.log.is_given() && io::stderr().is_terminal() {
+            crate::rpc::log_through_log(); // the screen belongs to the conversation
         } else {
-            LevelFilter::Info
-        };
-        self.log.start(client_process(name.as_str()), quiet)?;
+            let quiet = match io::stderr().is_terminal() {
+                true => LevelFilter::Warn,
+                false => LevelFilter::Info,
+            };
+            self.log.start(client_process(name.as_str()), quiet)?;
+        }
         let signal = signals::first().context("cannot wait for signals")?;
         let past = self
             .last
             .map(PastAsk::Last)
             .or(self.after.map(PastAsk::After));
-        let (participant, happenings) = Participant::start(Settings {
-            servers: self.server,
+        let settings = Settings {
+            servers: config
+                .text("server")
+                .split(',')
+                .map(|s| s.trim().to_owned())
+                .collect(),
             name,
             id: random_id()?,
-            room: self.room,
+            room,
             past,
             access,
             keepalive: Keepalive {
@@ -108,50 +158,114 @@ impl Args {
             },
             dial_patience: DIAL_PATIENCE,
             reconnect: self.reconnect,
-        })
-        .context("cannot start")?;
-        let voice = participant.voice();
-        let on_signal = voice.clone();
-        thread("leave", move || {
-            if signal.recv().is_ok() {
-                on_signal.leave();
-            }
-        })?;
-        let typed = voice.clone();
-        thread("stdin", move || {
-            say_lines(io::stdin().lock(), &typed, &mut |notice| {
-                eprintln!("chitchat: {}", sanitise(notice));
-            });
-        })?;
-        let mut screen = Plain {
-            out: io::BufWriter::new(io::stdout()),
-            notices: io::stderr(),
         };
-        let end = screen.run(&happenings, &voice);
-        drop(happenings);
-        participant.join();
-        // The thread that reads the input may wait for ever; it has nothing to
-        // lose, and ends with the process.
-        Ok(told(end))
+        let colour = is_coloured(config.text("color"));
+        if interactive {
+            let look = Look {
+                colour,
+                bell: config.is_on("bell"),
+                clock: config.is_on("clock"),
+                time: config.is_on("time"),
+            };
+            let history = config.is_on("history").then(history_file).flatten();
+            let end = terminal::run(settings, look, history, signal)
+                .context("cannot use the terminal")?;
+            return Ok(told(end));
+        }
+        let format = match self.json {
+            true => Format::Json {
+                room: room_name.to_string(),
+            },
+            false => Format::Lines { colour },
+        };
+        Ok(told(plain(settings, format, signal)?))
     }
 
-    /// The name, asked for if need be. `None`: there is no input.
-    fn name(&self) -> anyhow::Result<Option<String>> {
-        if let Some(name) = &self.name {
-            return Ok(Some(name.clone()));
-        }
-        print!("Enter your name: ");
-        io::stdout().flush()?;
-        let mut line = String::new();
-        match io::stdin().lock().read_line(&mut line) {
-            Ok(0) => {
-                println!();
-                Ok(None)
-            }
-            Ok(_) => Ok(Some(line)),
-            Err(why) => bail!("cannot read a name: {why}"),
-        }
+    fn config(&self) -> anyhow::Result<Config> {
+        let typed = [
+            ("name", self.name.as_deref()),
+            ("server", self.server.as_deref()),
+            ("room", self.room.as_deref()),
+            ("color", self.color.as_deref()),
+            ("bell", self.bell.as_deref()),
+            ("clock", self.clock.as_deref()),
+            ("time", self.time.as_deref()),
+            ("history", self.history.as_deref()),
+        ];
+        Config::find(
+            &typed,
+            |name| std::env::var(name).ok(),
+            self.config.as_deref(),
+        )
     }
+}
+
+/// Takes part with lines in and lines out.
+fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::Result<End> {
+    let (participant, happenings) = Participant::start(settings).context("cannot start")?;
+    let voice = participant.voice();
+    let on_signal = voice.clone();
+    thread("leave", move || {
+        if signal.recv().is_ok() {
+            on_signal.leave();
+        }
+    })?;
+    let typed = voice.clone();
+    thread("stdin", move || {
+        say_lines(io::stdin().lock(), &typed, &mut |notice| {
+            eprintln!("chitchat: {}", sanitise(notice));
+        });
+    })?;
+    let mut screen = Plain {
+        format,
+        out: io::BufWriter::new(io::stdout()),
+        notices: io::stderr(),
+    };
+    let end = screen.run(&happenings, &voice);
+    drop(happenings);
+    participant.join();
+    // The thread that reads the input may wait for ever; it has nothing to
+    // lose, and ends with the process.
+    Ok(end)
+}
+
+/// The name, asked for. `None`: there is no input.
+fn ask_name() -> anyhow::Result<Option<String>> {
+    print!("Enter your name: ");
+    io::stdout().flush()?;
+    let mut line = String::new();
+    match io::stdin().lock().read_line(&mut line) {
+        Ok(0) => {
+            println!();
+            Ok(None)
+        }
+        Ok(_) => Ok(Some(line)),
+        Err(why) => bail!("cannot read a name: {why}"),
+    }
+}
+
+/// Whether somebody sits there, at a terminal on which lines can be edited.
+fn is_terminal() -> bool {
+    let can_edit =
+        std::env::var("TERM").is_ok_and(|t| !["", "dumb", "cons25", "emacs"].contains(&t.as_str()));
+    can_edit && io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// See <https://no-color.org>.
+fn is_coloured(when: &str) -> bool {
+    let wanted = || std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    match when {
+        "always" => true,
+        "never" => false,
+        _ => is_terminal() && wanted(),
+    }
+}
+
+/// Where typed lines are kept; its folder is made if need be.
+fn history_file() -> Option<PathBuf> {
+    let file = config::history_file()?;
+    std::fs::create_dir_all(file.parent()?).ok()?;
+    Some(file)
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@ mod bench;
 mod certs;
 mod check;
 mod client;
+mod completions;
+mod config;
 mod diagram;
 mod exit;
 mod history;
@@ -49,6 +51,10 @@ enum Command {
     Certs(certs::Args),
     /// Print the line that reserves a name, for a server's --names-file
     Password(password::Args),
+    /// Print what a shell needs to complete this program's arguments
+    Completions(completions::Args),
+    /// Print the manual page, as troff
+    Man,
 }
 
 /// Reads the command line and does what it says.
@@ -63,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => args.run().map(ExitCode::from),
         Command::Certs(args) => args.run().map(ExitCode::from),
         Command::Password(args) => args.run().map(ExitCode::from),
+        Command::Completions(args) => args.run().map(ExitCode::from),
+        Command::Man => completions::man().map(ExitCode::from),
     };
     result.unwrap_or_else(|error| {
         eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 
 use crossbeam_channel::Receiver;
 
-use super::{End, Happening, SayError, Voice};
+use super::{End, Happening, SayError, Voice, json};
 use crate::chat::{Event, sanitise};
 use crate::rpc::CallError;
 
@@ -26,6 +26,19 @@ pub fn shown(event: &Event, replayed: bool) -> String {
                 sanitise(to)
             )
         }
+    }
+}
+
+/// A shown line with a dim head and a bold name.
+fn coloured(line: &str) -> String {
+    let parts = line
+        .split_once("] ")
+        .and_then(|(head, rest)| Some((head, rest.split_once(": ")?)));
+    match parts {
+        Some((head, (name, text))) => {
+            format!("\x1b[2m{head}]\x1b[0m \x1b[1m{name}\x1b[0m: {text}")
+        }
+        None => line.to_owned(),
     }
 }
 
@@ -88,8 +101,25 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
+/// How what happens is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// For people: the original's form.
+    Lines {
+        /// Names in bold, the rest of the head dim.
+        colour: bool,
+    },
+    /// For programs: one JSON object a line, the client's own notices too.
+    Json {
+        /// The room, which every object names.
+        room: String,
+    },
+}
+
 /// Writes what happens as lines.
 pub struct Plain<O, E> {
+    /// How.
+    pub format: Format,
     /// Where events go.
     pub out: O,
     /// Where the client's own notices go.
@@ -106,24 +136,30 @@ impl<O: Write, E: Write> Plain<O, E> {
             unsent: 0,
         };
         for happening in happenings {
-            let written = match happening {
-                Happening::Ended(how) => {
-                    end = how;
-                    break;
+            let line = match (&self.format, &happening) {
+                (Format::Json { room }, _) => Some(json::object(&happening, room).to_string()),
+                (Format::Lines { colour }, Happening::Event { received, .. }) => {
+                    let line = shown(&received.event, received.replayed);
+                    Some(if *colour { coloured(&line) } else { line })
                 }
-                Happening::Event { received, .. } => {
-                    writeln!(self.out, "{}", shown(&received.event, received.replayed))
+                (Format::Lines { .. }, other) => {
+                    self.notice(other);
+                    None
                 }
-                other => {
-                    self.notice(&other);
-                    Ok(())
-                }
+            };
+            let written = match line {
+                None => Ok(()),
+                Some(line) => writeln!(self.out, "{line}"),
             };
             // Whatever came last: nothing written waits for what comes next.
             let written = written.and_then(|()| match happenings.is_empty() {
                 true => self.out.flush(),
                 false => Ok(()),
             });
+            if let Happening::Ended(how) = happening {
+                end = how;
+                break;
+            }
             if written.is_err() {
                 voice.leave(); // nobody reads: what was said still gets its echo
             }

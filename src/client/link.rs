@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::conversation::{Conversation, Heard, SayError};
 use super::{End, Happening, Settings, report};
 use crate::chat::{Kind, Name};
-use crate::rpc::{CallError, Code, Dialler, FrameWriter};
+use crate::rpc::{CallError, Code, Dialled, Dialler, FrameWriter};
 use crate::wire::{ClientFrame, Join, Received, Request};
 
 /// The first and the longest wait between two tries. Each is twice the one
@@ -77,13 +77,33 @@ impl Link {
         self.changed.notify_all();
     }
 
-    /// The reader thread: one connection after another until the end.
-    pub(super) fn run(&self, tell: &Sender<Happening>) {
+    pub(super) fn waiting(&self) -> usize {
+        self.conversation().pending()
+    }
+
+    /// A connection besides the present one, to the first server that answers.
+    pub(super) fn dial(&self) -> Result<Dialled, CallError> {
+        let mut last = CallError::Lost;
+        for server in &self.settings.servers {
+            match self.dialler.dial(server, self.settings.dial_patience) {
+                Ok(dialled) => return Ok(dialled),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    /// Logs that it starts: before any thread can log that it sends.
+    pub(super) fn log_start(&self) {
         report::start(
             &self.settings.name,
             &self.room,
             &self.settings.servers.join(","),
         );
+    }
+
+    /// The reader thread: one connection after another until the end.
+    pub(super) fn run(&self, tell: &Sender<Happening>) {
         let end = self.connect_until_the_end(tell);
         self.conversation().leave(); // whoever waits to say something waits in vain
         self.changed.notify_all();

@@ -5,9 +5,11 @@
 //! it says things through it and is told what happens through a channel.
 
 mod conversation;
+mod json;
 mod lines;
 mod link;
 mod report;
+pub mod terminal;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,13 +18,17 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::chat::Name;
-use crate::rpc::{Access, CallError, Keepalive};
+use crate::rpc::{Access, CallError, Dialled, Keepalive};
 use crate::wire::{PastAsk, Received};
 
 use link::Link;
 
 pub use conversation::SayError;
-pub use lines::{Plain, say_lines, shown};
+pub use lines::{Format, Plain, say_lines, shown};
+
+/// Messages that may wait for their echo. [`Voice::say`] waits while it is so
+/// many.
+pub const MOST_WAITING: usize = conversation::WINDOW;
 
 /// Things that may wait for whoever is told of them. When they are this many,
 /// the reader thread waits, and the server with it.
@@ -124,6 +130,7 @@ impl Participant {
         getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
         let (tell, told) = bounded(HAPPENINGS);
         let link = Arc::new(Link::new(settings, secret));
+        link.log_start();
         let reading = link.clone();
         let reader = std::thread::Builder::new()
             .name("reader".to_owned())
@@ -158,6 +165,19 @@ impl Voice {
     /// Why it is not sent, and never will be.
     pub fn say(&self, text: &str, to: &str) -> Result<i64, SayError> {
         self.0.say(text, to)
+    }
+
+    /// How many messages have no echo yet.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting()
+    }
+
+    /// A connection of its own, for questions.
+    ///
+    /// # Errors
+    /// Why none of the servers could be reached; what the last one said.
+    pub fn dial(&self) -> Result<Dialled, CallError> {
+        self.0.dial()
     }
 
     /// Leaves: once everything said has its echo, says so and reads to the end.

@@ -5,15 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may use. All arrows point down.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     (
         "cli",
         &[
-            "chat", "history", "trace", "wire", "rpc", "server", "client",
+            "chat", "history", "trace", "wire", "rpc", "standard", "server", "client", "bench",
         ],
     ),
+    ("bench", &["chat", "wire", "rpc"]),
     ("client", &["chat", "trace", "wire", "rpc"]),
-    ("server", &["chat", "history", "trace", "wire", "rpc"]),
+    (
+        "server",
+        &["chat", "history", "trace", "wire", "rpc", "standard"],
+    ),
+    ("standard", &["wire", "rpc"]),
     ("rpc", &["wire"]),
     ("wire", &["chat"]),
     ("trace", &["chat"]),

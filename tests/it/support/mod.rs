@@ -7,6 +7,7 @@ mod proxy;
 mod random;
 mod server;
 pub mod talk;
+mod tmux;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -18,6 +19,7 @@ pub use program::Program;
 pub use proxy::Proxy;
 pub use random::Random;
 pub use server::TestServer;
+pub use tmux::Tmux;
 
 /// How long a test waits for something that must come. Long, because machines
 /// are slow at times; whatever does not come at all fails by it.

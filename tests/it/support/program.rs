@@ -27,6 +27,9 @@ impl Program {
         let mut child = Command::new(program)
             .args(args)
             .env_remove("RUST_LOG")
+            // the settings of whoever runs the tests are not meant
+            .env_remove("XDG_CONFIG_HOME")
+            .env("HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -62,6 +65,7 @@ impl Program {
     pub fn server_with_store(address: &str, store: &Path, args: &[&str]) -> Self {
         let store = format!("sqlite:{}", store.display());
         let mut all = vec!["server", "--listen", address, "--store", &store];
+        all.extend(["--rate-limit", "0"]); // the load is not of a human pace
         all.extend(args);
         let mut server = Self::start(&all);
         server.wait_for("listening on ");

@@ -1,0 +1,217 @@
+//! What the editor asks while a line is typed: how the prompt looks, how much
+//! room is left, what Tab may mean.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::{Hint, Hinter};
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Context, Event, EventContext, Helper, Movement, RepeatCount,
+};
+
+use super::command::COMMANDS;
+use super::known::Known;
+use super::paint::{Painter, Style};
+use super::stage::Stage;
+use crate::chat::MAX_TEXT_CHARS;
+
+/// The counter is shown when fewer characters than this are left.
+const FEW_LEFT: usize = 28;
+
+pub(super) struct Typing {
+    pub(super) painter: Painter,
+    pub(super) stage: Arc<Stage>,
+    pub(super) known: Arc<Known>,
+    /// A question is asked; its answer is not a message.
+    pub(super) asking: bool,
+    /// The line is complete and at this very draw disappears: its echo will
+    /// stand in its place.
+    pub(super) vanishes: Cell<bool>,
+}
+
+impl Helper for Typing {}
+
+/// What is said behind the line being typed.
+pub(super) struct Counter(String);
+
+impl Hint for Counter {
+    fn display(&self) -> &str {
+        &self.0
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Hinter for Typing {
+    type Hint = Counter;
+
+    fn hint(&self, line: &str, _pos: usize, _: &Context<'_>) -> Option<Counter> {
+        // The first thing that the editor asks once the terminal is its own.
+        self.stage.editing();
+        if self.asking {
+            return None;
+        }
+        self.known.typing(line);
+        let longest = line.lines().map(|l| l.trim().chars().count()).max()?;
+        match MAX_TEXT_CHARS.checked_sub(longest) {
+            Some(left) if left >= FEW_LEFT => None,
+            Some(left) => Some(Counter(format!("  [{left}]"))),
+            None => Some(Counter(format!(
+                "  [{} too many]",
+                longest - MAX_TEXT_CHARS
+            ))),
+        }
+    }
+}
+
+impl Validator for Typing {
+    fn validate(&self, _: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        self.stage.between();
+        Ok(ValidationResult::Valid(None))
+    }
+}
+
+impl Highlighter for Typing {
+    fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
+        Cow::Borrowed(if self.vanishes.get() { "" } else { line })
+    }
+
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        default: bool,
+    ) -> Cow<'b, str> {
+        if self.vanishes.get() {
+            return Cow::Borrowed("");
+        }
+        let style = match self.known.is_online() {
+            _ if !default || self.asking => Style::Normal,
+            true => Style::Bold,
+            false => Style::Wrong,
+        };
+        Cow::Owned(self.painter.styled(style, prompt))
+    }
+
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        let style = if hint.contains("too many") {
+            Style::Wrong
+        } else {
+            Style::Dim
+        };
+        Cow::Owned(self.painter.styled(style, hint))
+    }
+
+    fn highlight_char(&self, line: &str, pos: usize, kind: CmdKind) -> bool {
+        // Only the last draw may leave the line out: the editor erases as many
+        // rows as it believes to have drawn.
+        self.vanishes
+            .set(kind == CmdKind::ForcedRefresh && pos == line.len());
+        true
+    }
+}
+
+impl Completer for Typing {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.asking {
+            return Ok((pos, Vec::new()));
+        }
+        Ok(complete(
+            &line[..pos],
+            &self.known.names(),
+            &self.known.rooms(),
+        ))
+    }
+}
+
+/// What the end of `typed` may become: from where on, and the possibilities.
+fn complete(typed: &str, names: &[String], rooms: &[String]) -> (usize, Vec<Pair>) {
+    let fitting = |all: &[String], start: usize, before: &str, after: &str| {
+        let begun = typed[start..].trim_start_matches('@').to_lowercase();
+        let found = all.iter().filter(|n| n.to_lowercase().starts_with(&begun));
+        let pairs = found.map(|name| Pair {
+            display: format!("{before}{name}"),
+            replacement: format!("{before}{name}{after}"),
+        });
+        (start, pairs.collect())
+    };
+    if let Some(begun) = typed.strip_prefix("/msg ") {
+        return fitting(names, typed.len() - begun.len(), "", " ");
+    }
+    if let Some(begun) = typed.strip_prefix("/join ") {
+        let begun = begun.trim_start_matches('#');
+        return fitting(rooms, typed.len() - begun.len(), "", "");
+    }
+    if typed.starts_with('/') && !typed.contains(' ') {
+        let found = COMMANDS
+            .iter()
+            .filter(|(usage, _)| usage.starts_with(typed));
+        let pairs = found.map(|(usage, what)| {
+            let (word, more) = usage
+                .split_once(' ')
+                .map_or((*usage, ""), |(w, _)| (w, " "));
+            Pair {
+                display: format!("{usage}  {what}"),
+                replacement: format!("{word}{more}"),
+            }
+        });
+        return (0, pairs.collect());
+    }
+    // A name may contain spaces, so the `@` alone says where it begins.
+    match typed.rfind('@') {
+        Some(start) if !typed[..start].ends_with(char::is_alphanumeric) => {
+            fitting(names, start, "@", " ")
+        }
+        _ => (typed.len(), Vec::new()),
+    }
+}
+
+/// Ctrl-C: takes the line away if there is one (Ctrl-Y brings it back), and
+/// leaves if there is none.
+pub(super) struct ClearOrLeave;
+
+impl ConditionalEventHandler for ClearOrLeave {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, now: &EventContext<'_>) -> Option<Cmd> {
+        (!now.line().is_empty()).then_some(Cmd::Kill(Movement::WholeBuffer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(typed: &str) -> (usize, Vec<String>) {
+        let names = ["Ann".to_owned(), "Ann Lee".to_owned(), "Åse".to_owned()];
+        let rooms = ["Chit Chat".to_owned(), "ops".to_owned()];
+        let (start, pairs) = complete(typed, &names, &rooms);
+        (start, pairs.into_iter().map(|p| p.replacement).collect())
+    }
+
+    #[test]
+    fn names_commands_and_rooms_are_completed() {
+        let (start, found) = completed("hello @an");
+        assert_eq!(
+            (start, found),
+            (6, vec!["@Ann ".into(), "@Ann Lee ".into()])
+        );
+        assert_eq!(completed("@ann l").1, ["@Ann Lee "]);
+        assert_eq!(completed("/msg å"), (5, vec!["Åse ".into()]));
+        assert_eq!(completed("/join o"), (6, vec!["ops".into()]));
+        assert_eq!(completed("/join #o"), (7, vec!["ops".into()]));
+        assert_eq!(completed("/h").1, ["/help", "/history "]);
+        assert_eq!(completed("a@b").1, Vec::<String>::new());
+        assert_eq!(completed("plain").1, Vec::<String>::new());
+    }
+}
