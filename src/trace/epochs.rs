@@ -59,9 +59,8 @@ impl Hole {
 }
 
 impl Epoch {
-    /// An epoch of which only clients tell; `may_lack` says whether the server
-    /// can have stamped anything in it at all.
-    pub fn untold(room: NameId, name: NameId, may_lack: bool) -> Self {
+    /// An epoch of which only clients tell.
+    pub fn untold(room: NameId, name: NameId) -> Self {
         let everything = Hole {
             before: 0,
             after: i64::MIN,
@@ -71,7 +70,7 @@ impl Epoch {
             room,
             name,
             lines: Vec::new(),
-            holes: Vec::from_iter(may_lack.then_some(everything)),
+            holes: vec![everything],
             is_logged: false,
             by_time: Vec::new(),
         }
@@ -120,7 +119,6 @@ struct Known {
 /// What is known of an epoch while the log is read on.
 struct Open {
     epoch: usize,
-    run: u32,
     last: i64,
 }
 
@@ -150,14 +148,14 @@ pub fn epochs(log: &Log) -> Vec<Epoch> {
                     at.unwrap_or_else(|| {
                         known.epochs.push(Open {
                             epoch: epochs.len(),
-                            run: run_no,
                             // What was before a log that begins late, or
                             // before a room that was found, is not told.
                             last: if run.whole && !is_room { 0 } else { i64::MIN },
                         });
                         epochs.push(Epoch {
                             is_logged: true,
-                            ..Epoch::untold(room, entry.room, false)
+                            holes: Vec::new(),
+                            ..Epoch::untold(room, entry.room)
                         });
                         known.epochs.len() - 1
                     })
@@ -183,20 +181,19 @@ pub fn epochs(log: &Log) -> Vec<Epoch> {
             if !is_room {
                 epoch.by_time.push((time, index as u32));
             }
-            open.run = run_no;
             open.last = open.last.max(time).max(0);
         }
     }
     for open in rooms.into_values().flat_map(|known| known.epochs) {
         let epoch = &mut epochs[open.epoch];
         epoch.by_time.sort_unstable();
-        if !log.runs[open.run as usize].stopped {
-            epoch.holes.push(Hole {
-                before: epoch.lines.len(),
-                after: open.last,
-                up_to: i64::MAX,
-            });
-        }
+        // Even a server that stopped may have been started again, with a log
+        // that is not there.
+        epoch.holes.push(Hole {
+            before: epoch.lines.len(),
+            after: open.last,
+            up_to: i64::MAX,
+        });
     }
     epochs
 }
@@ -235,7 +232,8 @@ mod tests {
              LEAVE L=3 seq=2 room=r who=A\nSTOP",
         );
         assert_eq!(epochs.len(), 1);
-        assert_eq!((epochs[0].lines.len(), holes(&epochs[0])), (3, vec![]));
+        assert_eq!(epochs[0].lines.len(), 3);
+        assert_eq!(holes(&epochs[0]), [(3, i64::MAX)]);
     }
 
     #[test]
@@ -244,18 +242,15 @@ mod tests {
             "START\nJOIN L=2 seq=1 room=r who=A\nSTOP\nSTART\nJOIN L=2 seq=1 room=R who=B\nSTOP",
         );
         assert_eq!(epochs.len(), 2);
-        assert!(
-            epochs
-                .iter()
-                .all(|e| e.holes.is_empty() && e.room == epochs[0].room)
-        );
+        assert!(epochs.iter().all(|e| e.room == epochs[0].room));
+        assert_eq!(holes(&epochs[0]), [(2, i64::MAX)]);
     }
 
     #[test]
     fn what_a_killed_server_did_not_log_is_a_hole() {
         let epochs = read("START\nJOIN L=2 seq=1 room=r who=A\nSTART\nROOM L=5 room=r\nSTOP");
-        assert_eq!(holes(&epochs[0]), [(2, 5)]);
-        assert!(epochs[0].may_lack(3) && epochs[0].may_lack(5) && !epochs[0].may_lack(6));
+        assert_eq!(holes(&epochs[0]), [(2, 5), (5, i64::MAX)]);
+        assert!(epochs[0].may_lack(3) && epochs[0].may_lack(5) && !epochs[0].may_lack(2));
         assert!(!epochs[0].is_edge_at(4));
     }
 

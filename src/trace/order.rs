@@ -17,7 +17,7 @@ use super::line::What;
 use super::log::{Entry, Log, Process, ReadError};
 use super::names::{NO_NAME, NameId};
 use super::sends::match_sends;
-use super::visits::{Visit, place_visits, same_event, visits};
+use super::visits::{Visit, place_visits, same_event, stamped, visits};
 use crate::chat::Kind;
 
 /// No event.
@@ -176,7 +176,7 @@ impl Trace {
                 let entry = self.log.entries[arrival as usize];
                 let entries = &self.log.entries;
                 let same = |i: &u32| same_event(&self.log, &entries[*i as usize], &entry);
-                if let Some(line) = epoch.stamped_at(entry.of).find(same) {
+                if let Some(line) = stamped(&self.log, epoch, &entry) {
                     self.cause[arrival as usize] = line;
                 } else if let Some(said) = epoch.stamped_at(entry.of).next() {
                     self.strays.push(Stray::Altered { arrival, said });

@@ -29,7 +29,7 @@ struct Sends {
     by_time: HashMap<(u32, i64), u32>,
     /// The JOIN behind each of the server's events that a receipt tells of.
     by_receipt: HashMap<u32, u32>,
-    /// JOINs without a receipt, by name, room and Lamport time.
+    /// JOINs without a sure receipt, by name, room and Lamport time.
     unanswered: HashMap<(NameId, NameId, i64), Vec<u32>>,
 }
 
@@ -54,7 +54,8 @@ fn collect(trace: &Trace) -> Sends {
     let mut unanswered: HashMap<_, Vec<_>> = HashMap::new();
     for visit in &trace.visits {
         let Some(join) = visit.join else { continue };
-        let stamped = visit.receipt.map(|i| trace.cause[i as usize]);
+        let receipt = visit.receipt.filter(|_| visit.is_sure);
+        let stamped = receipt.map(|i| trace.cause[i as usize]);
         match stamped.filter(|node| *node != NONE) {
             Some(node) => {
                 by_receipt.insert(node, join);

@@ -6,7 +6,7 @@
 //! the room.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::epochs::Epoch;
 use super::line::What;
@@ -32,6 +32,8 @@ pub struct Visit {
     pub receipt: Option<u32>,
     /// The room's epoch; `None` if that cannot be told.
     pub epoch: Option<u32>,
+    /// Whether that is beyond doubt.
+    pub is_sure: bool,
 }
 
 impl Visit {
@@ -70,6 +72,7 @@ pub fn visits(log: &Log) -> Vec<Visit> {
                     arrivals: Vec::new(),
                     receipt: None,
                     epoch: None,
+                    is_sure: false,
                 });
                 visits.len() - 1
             });
@@ -114,75 +117,136 @@ pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
         && log.names.same(said.to, arrived.to)
 }
 
-/// Finds the epoch of each visit. Where a room has several, it is the one
-/// whose lines tell of what arrived; where that leaves a choice, none. None
-/// either if the lines do not tell of most of it: then it may belong to a run
-/// of the server whose log is not there. That the lines tell of somebody's
-/// first JOIN says nothing: those are alike in every run.
-pub fn place_visits(log: &Log, epochs: &mut Vec<Epoch>, visits: &mut [Visit]) {
-    let mut by_room: HashMap<NameId, Vec<u32>> = HashMap::new();
-    let mut told_runs: HashMap<NameId, HashSet<u32>> = HashMap::new();
-    for (at, epoch) in (0u32..).zip(epochs.iter()) {
-        by_room.entry(epoch.room).or_default().push(at);
-        let runs = epoch.lines.iter().map(|i| log.entries[*i as usize].run);
-        told_runs.entry(epoch.room).or_default().extend(runs);
+/// How well a visit fits an epoch.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// Arrivals that contradict the epoch's lines.
+    wrong: usize,
+    /// Arrivals of which the lines tell.
+    told: usize,
+    /// Those among them that are a sign: somebody's first JOIN is none, since
+    /// those are alike in every run.
+    signs: usize,
+    /// Arrivals from beyond the lines.
+    beyond: usize,
+    /// Whether the lines tell of another event where it was let in.
+    is_foreign: bool,
+}
+
+impl Fit {
+    fn of(log: &Log, epoch: &Epoch, visit: &Visit) -> Self {
+        let mut fit = Self {
+            wrong: 0,
+            told: 0,
+            signs: 0,
+            beyond: 0,
+            is_foreign: false,
+        };
+        let is_of = |who| match log.runs[visit.run as usize].process {
+            Process::Client(name) => log.names.same(name, who),
+            Process::Server => false,
+        };
+        for &at in &visit.arrivals {
+            let arrival = &log.entries[at as usize];
+            let line = stamped(log, epoch, arrival).map(|line| &log.entries[line as usize]);
+            // A refusal to somebody else is more likely one of another run.
+            let is_own = |said: &&Entry| said.what != What::Refused || is_of(said.who);
+            if line.filter(is_own).is_some() {
+                fit.told += 1;
+                let is_first_join = arrival.kind == Some(Kind::Join) && arrival.sent <= 1;
+                fit.signs += usize::from(!is_first_join);
+            } else if epoch.is_edge_at(arrival.of) {
+                fit.beyond += 1;
+            } else if !epoch.may_lack(arrival.of) {
+                fit.wrong += 1;
+                fit.is_foreign |= visit.receipt == Some(at);
+            }
+        }
+        fit
     }
-    let server = log.runs.iter().take_while(|r| r.process == Process::Server);
-    let broken_off: HashSet<u32> = (0u32..)
-        .zip(server)
-        .filter(|(_, run)| !(run.whole && run.stopped))
-        .map(|(at, _)| at)
-        .collect();
-    let mut may_hide: HashMap<NameId, bool> = HashMap::new();
-    for visit in visits {
-        let known = by_room.entry(visit.room).or_insert_with(|| {
-            let first = visit.join.or(visit.arrivals.first().copied());
-            let name = first.map_or(NO_NAME, |i| log.entries[i as usize].room);
-            let may_lack = !log.has_server() || !broken_off.is_empty();
-            epochs.push(Epoch::untold(visit.room, name, may_lack));
-            vec![epochs.len() as u32 - 1]
-        });
-        let may_hide = *may_hide.entry(visit.room).or_insert_with(|| {
-            let told = told_runs.get(&visit.room);
-            let is_untold = |run| told.is_some_and(|told| !told.contains(run));
-            broken_off.iter().any(is_untold)
-        });
-        visit.epoch = best(log, epochs, known, visit, may_hide);
+
+    fn rank(&self) -> (Reverse<usize>, usize) {
+        (Reverse(self.wrong), self.told)
+    }
+
+    /// Whether the lines tell of most of it. If not it may belong to a run of
+    /// the server whose log is not there, and which began like this one.
+    fn is_believed(&self, epoch: &Epoch) -> bool {
+        match self.wrong {
+            _ if self.is_foreign => false,
+            0 => self.signs >= self.beyond || !epoch.is_logged,
+            wrong => self.signs > 2 * wrong + self.beyond,
+        }
     }
 }
 
-/// The one epoch that fits a visit best. `may_hide`: the room may have another
-/// one, of which no line is left.
-fn best(log: &Log, epochs: &[Epoch], known: &[u32], visit: &Visit, may_hide: bool) -> Option<u32> {
-    let fit = |at: u32| {
-        let epoch = &epochs[at as usize];
-        let (mut told, mut contradicted) = (0usize, 0usize);
-        let (mut signs, mut beyond) = (0usize, 0usize);
-        for arrival in &visit.arrivals {
-            let arrival = &log.entries[*arrival as usize];
-            let mut lines = epoch.stamped_at(arrival.of);
-            if lines.any(|i| same_event(log, &log.entries[i as usize], arrival)) {
-                told += 1;
-                signs += usize::from(arrival.kind != Some(Kind::Join) || arrival.sent > 1);
-            } else if epoch.is_edge_at(arrival.of) {
-                beyond += 1;
-            } else if !epoch.may_lack(arrival.of) {
-                contradicted += 1;
+/// The epoch's line that tells of what arrived.
+pub fn stamped(log: &Log, epoch: &Epoch, arrival: &Entry) -> Option<u32> {
+    let mut lines = epoch.stamped_at(arrival.of);
+    lines.find(|line| same_event(log, &log.entries[*line as usize], arrival))
+}
+
+/// Finds the epoch of each visit. Where a room has several, it is the one
+/// whose lines tell of what arrived; where that leaves a choice, none.
+pub fn place_visits(log: &Log, epochs: &mut Vec<Epoch>, visits: &mut [Visit]) {
+    let mut by_room: HashMap<NameId, Vec<u32>> = HashMap::new();
+    for (at, epoch) in (0u32..).zip(epochs.iter()) {
+        by_room.entry(epoch.room).or_default().push(at);
+    }
+    let mut fits = Vec::with_capacity(visits.len());
+    for visit in visits.iter_mut() {
+        let known = by_room.entry(visit.room).or_insert_with(|| {
+            let first = visit.join.or(visit.arrivals.first().copied());
+            let name = first.map_or(NO_NAME, |i| log.entries[i as usize].room);
+            epochs.push(Epoch::untold(visit.room, name));
+            vec![epochs.len() as u32 - 1]
+        });
+        let best = best(log, epochs, known, visit);
+        visit.epoch = best.map(|(at, _)| at);
+        visit.is_sure = best.is_some_and(|(_, fit)| fit.signs > 0);
+        fits.push(best.map(|(_, fit)| (Reverse(fit.wrong), fit.signs)));
+    }
+    settle_claims(log, epochs, visits, &fits);
+}
+
+/// The one epoch that fits a visit best.
+fn best(log: &Log, epochs: &[Epoch], known: &[u32], visit: &Visit) -> Option<(u32, Fit)> {
+    let tried = known.iter().rev().take(TRIED);
+    let fits = tried.map(|at| (*at, Fit::of(log, &epochs[*at as usize], visit)));
+    let fits: Vec<_> = fits.collect();
+    let (at, best) = *fits.iter().max_by_key(|(_, fit)| fit.rank())?;
+    let alike = fits.iter().filter(|(_, fit)| fit.rank() == best.rank());
+    let is_believed = alike.count() == 1 && best.is_believed(&epochs[at as usize]);
+    is_believed.then_some((at, best))
+}
+
+/// One event of the server lets one visit in. Where several say that it let
+/// them in, the others belong to runs of the server whose log is not there.
+fn settle_claims(
+    log: &Log,
+    epochs: &[Epoch],
+    visits: &mut [Visit],
+    fits: &[Option<(Reverse<usize>, usize)>],
+) {
+    let mut claims: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (at, visit) in visits.iter().enumerate() {
+        if let (Some(epoch), Some(receipt)) = (visit.epoch, visit.receipt) {
+            let receipt = &log.entries[receipt as usize];
+            let line = stamped(log, &epochs[epoch as usize], receipt);
+            claims.entry(line.unwrap_or(u32::MAX)).or_default().push(at);
+        }
+    }
+    claims.remove(&u32::MAX);
+    for claimants in claims.into_values().filter(|c| c.len() > 1) {
+        let best = claimants.iter().map(|at| fits[*at]).max().flatten();
+        let is_only = claimants.iter().filter(|at| fits[**at] == best).count() == 1;
+        for at in claimants {
+            let wins = fits[at] == best;
+            visits[at].is_sure &= wins && is_only;
+            let is_contradicted = best.is_none_or(|(Reverse(wrong), _)| wrong > 0);
+            if !wins || (!is_only && is_contradicted) {
+                visits[at].epoch = None;
             }
         }
-        (Reverse(contradicted), told, signs, beyond)
-    };
-    let fits = known.iter().rev().take(TRIED).map(|at| (fit(*at), *at));
-    let fits: Vec<_> = fits.collect();
-    let rank = |(fit, _): &((Reverse<usize>, usize, _, _), u32)| (fit.0, fit.1);
-    let (best, at) = *fits.iter().max_by_key(|fit| rank(fit))?;
-    let is_like = |fit: &&_| rank(fit) == (best.0, best.1);
-    let is_only = fits.iter().filter(is_like).count() == 1;
-    let (Reverse(contradicted), _, signs, beyond) = best;
-    let is_believed = match (contradicted, beyond) {
-        (0, 0) => true,
-        (0, beyond) => signs >= beyond || !epochs[at as usize].is_logged,
-        (wrong, beyond) => signs >= wrong + beyond && !may_hide,
-    };
-    (is_only && is_believed).then_some(at)
+    }
 }

@@ -32,7 +32,13 @@ fn the_pictures_in_the_documentation_are_fresh() {
 #[test]
 fn the_same_logs_in_another_order_give_the_same_bytes() {
     for seed in 0..5 {
-        let logs = simulation::logs(seed, 400);
+        let mut logs = simulation::logs(seed, 400);
+        // Two files of one process, whose clocks on the wall say nothing.
+        let (name, text) = logs[1].clone();
+        let parts = text.split_inclusive('\n').count() / 2;
+        let begin: String = text.split_inclusive('\n').take(parts).collect();
+        logs[1] = (format!("{name}.1"), begin.clone());
+        logs.push((format!("{name}.2"), text[begin.len()..].to_owned()));
         let mut turned = logs.clone();
         turned.rotate_left(2);
         turned.swap(0, 3);

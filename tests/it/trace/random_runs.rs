@@ -6,7 +6,7 @@ use super::verdict;
 use chitchat::trace::laws::Law;
 use chitchat::trace::log::Log;
 
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 1_200;
 const STEPS: usize = 1500;
 
 type Logs = Vec<(String, String)>;

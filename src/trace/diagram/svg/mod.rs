@@ -23,6 +23,13 @@ use crate::trace::log::Process;
 use layout::{CROWD, EDGE, GAP, HEADER, Layout, TITLE};
 use text::{BOLD_EM, LABEL_EM, STYLE, TITLE_EM, escaped, shortened, width, wrapped};
 
+/// A picture that is no wider fits into a window, one that is no higher onto a
+/// sheet of paper.
+const WINDOW: f64 = 760.0;
+const SHEET: f64 = 1_500.0;
+const FIT_WINDOW: &str = "svg{max-width:100%;height:auto}\n";
+const FIT_SHEET: &str = "@media print{svg{width:auto;max-width:100%;height:98vh}}\n";
+
 /// In a larger picture an arrow does not repeat the line of what it leads to.
 const MAX_TOLD_ARROWS: usize = 2_500;
 
@@ -50,15 +57,18 @@ pub(super) fn draw(picture: &Picture<'_>) -> Drawn {
     let (legend, height) = legend::legend(picture, &layout);
     let width = layout.width;
     let title = title(picture);
-    // A wide picture is not squeezed into a narrow window: it scrolls.
-    let fit = if width <= 760.0 {
-        " style=\"max-width:100%;height:auto\""
-    } else {
-        ""
-    };
+    // A wide picture is not squeezed into a narrow window: it scrolls; a long
+    // one is not squeezed onto one sheet.
+    let mut fit = String::new();
+    if width <= WINDOW {
+        fit.push_str(FIT_WINDOW);
+    }
+    if height <= SHEET {
+        fit.push_str(FIT_SHEET);
+    }
     let text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\"{fit}>\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\">\n\
+         <title>{title}</title>\n<style>{STYLE}{fit}</style>\n\
          <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
          <text class=\"title\" x=\"{EDGE}\" y=\"26\">{title}</text>\n{body}{legend}</svg>\n",
     );
