@@ -6,6 +6,7 @@ mod support;
 mod attack;
 mod conversation;
 mod endings;
+mod hostile;
 mod identity;
 mod limits;
 mod metrics;
