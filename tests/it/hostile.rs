@@ -59,11 +59,14 @@ fn members_notice_nothing_of_hostile_clients() {
                 room: "calm".to_owned(),
                 ..join(name, 0)
             };
-            Peer::ask(address, ask)
+            let peer = Peer::ask(address, ask);
+            // Before the next one joins: each hears those who join later.
+            let own = peer.next();
+            assert_eq!((own.kind, own.sender.as_ref()), (Kind::Join, *name));
+            peer
         })
         .collect();
-    // Each has joined, and heard those who joined later.
-    for peer in &calm {
+    for peer in &calm[..CALM.len() - 1] {
         peer.until("the last to join", |e| e.sender.as_ref() == CALM[2]);
     }
     let heard: Vec<_> = std::thread::scope(|scope| {
