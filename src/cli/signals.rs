@@ -22,15 +22,18 @@ fn watch(hangups: Option<Sender<()>>) -> std::io::Result<Receiver<i32>> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut is_told = false;
             for signal in signals.forever() {
                 if let Some(hangups) = hangups.as_ref().filter(|_| signal == SIGHUP) {
                     // One that waits already stands for this one too.
                     let _ = hangups.try_send(());
                     continue;
                 }
-                if tell.try_send(signal).is_err() {
+                if is_told {
                     std::process::exit(128 + signal);
                 }
+                is_told = true;
+                let _ = tell.send(signal); // whoever waited for it has ended
             }
         })?;
     Ok(told)
