@@ -86,13 +86,13 @@ pub(super) struct Args {
     /// Let a member go for whom so many events wait
     #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
     outbox: usize,
-    #[command(flatten)]
-    limits: Limits,
     /// Serve metrics for Prometheus at this address, under /metrics
     #[arg(long, value_name = "ADDRESS", env = "CHITCHAT_METRICS")]
     metrics: Option<String>,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// What nobody may have more of.

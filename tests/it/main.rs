@@ -8,6 +8,7 @@ mod bench;
 mod conversation;
 mod durable;
 mod endings;
+mod hostile;
 mod house;
 mod identity;
 mod limits;

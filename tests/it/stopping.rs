@@ -73,11 +73,11 @@ fn two_hundred_stops_under_load_hang_never_and_lose_nothing() {
         events.iter().map(told).collect()
     };
     let lost: Vec<_> = heard.difference(&kept).collect();
+    let (some, all) = (&lost[..lost.len().min(5)], heard.len());
     assert!(
         lost.is_empty(),
-        "{} of {} are lost: {lost:?}",
-        lost.len(),
-        heard.len()
+        "{} of {all} are lost: {some:?} …",
+        lost.len()
     );
     assert!(heard.len() > 2000, "they said little: {}", heard.len());
 }

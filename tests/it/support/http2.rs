@@ -55,9 +55,14 @@ impl Http2 {
         self.0.try_clone().expect("a second handle")
     }
 
+    /// Opens a `Chat` call, as stream 1.
+    pub fn call(&mut self) {
+        self.frame(1, 4, 1, &headers()); // HEADERS, END_HEADERS
+    }
+
     /// Opens a `Chat` call and joins.
     pub fn join(&mut self, name: &str, id: u8) {
-        self.frame(1, 4, 1, &headers()); // HEADERS, END_HEADERS
+        self.call();
         let message = [&[0x08, id, 0x12], text(name).as_slice()].concat();
         let data = [&[0, 0, 0, 0, message.len() as u8], message.as_slice()].concat();
         self.frame(0, 0, 1, &data); // DATA
