@@ -18,6 +18,7 @@ mod participant;
 mod passwords;
 mod past;
 mod program;
+mod real_runs;
 mod resume;
 mod rooms;
 mod settings;
