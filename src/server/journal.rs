@@ -146,7 +146,7 @@ impl Journal {
 }
 
 /// Keeps groups. If the history fails, nothing of that group or after it is
-/// sent to anybody: `failed` is called, and all members are told.
+/// sent to anybody: all members are told, and `failed` is called.
 struct Keeper {
     /// `None` once nothing is kept any more: it failed, or the server stops.
     history: Option<Box<dyn history::Journal>>,
@@ -206,8 +206,9 @@ impl Keeper {
             let error = anyhow::Error::from(error);
             log::error!("the history failed, nothing more is kept or sent: {error:#}");
             self.history = None;
-            (self.failed)();
+            // Before anybody can begin a stop, whose reason would be another.
             self.fanout.end_all(&Ending::StoreFailed, true);
+            (self.failed)();
         }
         if self.history.is_some() {
             self.metrics.committed(self.records.len(), begun.elapsed());
