@@ -5,6 +5,7 @@
 //! appended wholly. Neither knows of sessions or of gRPC.
 
 mod memory;
+pub mod shared;
 mod sqlite;
 #[cfg(test)]
 mod tests;

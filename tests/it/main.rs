@@ -22,6 +22,7 @@ mod real_runs;
 mod resume;
 mod rooms;
 mod settings;
+mod shared_log;
 mod standard;
 mod stopping;
 mod terminal;
