@@ -37,12 +37,37 @@ pub(super) fn open() -> Opened {
     Opened {
         rooms: Vec::new(),
         journal: Box::new(memory.clone()),
+        cache: Some(Cache(memory.clone())),
         past: memory,
     }
 }
 
-impl Journal for Arc<Memory> {
-    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+/// Fills a history in memory beside its journal, with what is kept elsewhere.
+/// Whoever does so sees to it that nothing of the same room is on its way
+/// through the journal.
+#[derive(Clone)]
+pub struct Cache(Arc<Memory>);
+
+impl Cache {
+    /// Begins a room anew: of what happened up to the Lamport time `floor`
+    /// nothing is kept.
+    pub fn begin(&self, room: u32, floor: i64) {
+        let begun = RoomPast {
+            floor,
+            ..RoomPast::default()
+        };
+        let mut rooms = self.0.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        rooms.insert(room, begun);
+    }
+
+    /// Keeps what the journal would.
+    pub fn append(&self, group: &[Record]) {
+        self.0.keep(group);
+    }
+}
+
+impl Memory {
+    fn keep(&self, group: &[Record]) {
         let kept: Vec<(u32, Arc<Kept>)> = group
             .iter()
             .filter_map(|record| {
@@ -54,6 +79,12 @@ impl Journal for Arc<Memory> {
         for (no, kept) in kept {
             rooms.entry(no).or_default().push(kept);
         }
+    }
+}
+
+impl Journal for Arc<Memory> {
+    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+        self.keep(group);
         Ok(())
     }
 }

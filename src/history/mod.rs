@@ -4,6 +4,7 @@
 //! any thread reads through the [`Past`] half, which shows only what has been
 //! appended wholly. Neither knows of sessions or of gRPC.
 
+mod keep;
 mod memory;
 pub mod shared;
 mod sqlite;
@@ -13,7 +14,12 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use shared::{SharedError, SharedStore};
+
 use crate::chat::{Audience, Event, MemberKey, RoomId, StoredMember, StoredRoom};
+
+pub use keep::Keep;
+pub use memory::Cache;
 
 /// Where to keep the rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,9 @@ pub enum Store {
     Memory,
     /// In an SQLite file, made if it is missing, together with its folder.
     Sqlite(PathBuf),
+    /// In a log that several servers share; what is read of the past is kept
+    /// in this process too.
+    Shared(SharedStore),
 }
 
 /// One step of a room, as its journal keeps it.
@@ -138,6 +147,8 @@ pub struct Opened {
     pub journal: Box<dyn Journal>,
     /// The half that reads.
     pub past: Arc<dyn Past>,
+    /// For a history in memory: fills it beside its journal.
+    pub cache: Option<Cache>,
 }
 
 /// What can go wrong with a store.
@@ -187,6 +198,9 @@ pub enum HistoryError {
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] rusqlite::Error),
+    /// The log that servers share failed.
+    #[error("the log that servers share cannot be used")]
+    Shared(#[from] SharedError),
 }
 
 impl Store {
@@ -196,7 +210,7 @@ impl Store {
     /// Why it cannot be opened; an existing file is left as it was.
     pub fn open(&self) -> Result<Opened, HistoryError> {
         match self {
-            Store::Memory => Ok(memory::open()),
+            Store::Memory | Store::Shared(_) => Ok(memory::open()),
             Store::Sqlite(path) => sqlite::open(path),
         }
     }

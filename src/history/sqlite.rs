@@ -67,6 +67,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, HistoryError> {
         rooms,
         journal: Box::new(journal),
         past: Arc::new(SqlitePast::new(readers)),
+        cache: None,
     })
 }
 

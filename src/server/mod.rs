@@ -18,6 +18,7 @@ mod gate;
 mod journal;
 mod lull;
 mod metrics;
+mod order;
 mod pace;
 mod past;
 mod queries;
@@ -27,6 +28,7 @@ mod rooms;
 mod scrape;
 mod session;
 mod sessions;
+mod shared;
 mod step;
 
 use std::net::SocketAddr;
@@ -37,8 +39,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo};
-use crate::history::{HistoryError, Past, Store};
+use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
+use crate::history::shared::SharedLog;
+use crate::history::{HistoryError, Keep, Past, Store};
 use crate::rpc::{
     Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
 };
@@ -51,10 +54,12 @@ use flood::Flood;
 use gate::Gate;
 use journal::{Journal, Message};
 use metrics::Metrics;
+use order::Order;
 use quota::Quota;
 use rooms::Rooms;
 use scrape::Scrape;
 use sessions::Sessions;
+use shared::Shared;
 
 pub use gate::{NamesError, Password, ReservedNames};
 pub use pace::Rate;
@@ -80,6 +85,8 @@ pub struct Settings {
     pub reserved: ReservedNames,
     /// Where to keep the rooms.
     pub store: Store,
+    /// How much of their past to keep; `None` for what is usual for the store.
+    pub keep: Option<Keep>,
     /// How vanished clients are found.
     pub keepalive: Keepalive,
     /// How long a participant with a secret may be gone before it has left.
@@ -120,6 +127,7 @@ impl Default for Settings {
             password: None,
             reserved: ReservedNames::default(),
             store: Store::Memory,
+            keep: None,
             keepalive: Keepalive::default(),
             grace: Duration::from_secs(10),
             first_frame: Duration::from_secs(10),
@@ -162,6 +170,7 @@ pub enum StartError {
 
 /// What all parts of a running server share.
 struct House {
+    order: Order,
     rooms: Rooms,
     journal: Journal,
     past: Arc<dyn Past>,
@@ -177,6 +186,8 @@ struct House {
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
+    /// How long a participant with a secret may be gone.
+    grace: Duration,
 }
 
 impl House {
@@ -203,6 +214,8 @@ pub struct Server {
     scrape: Option<Scrape>,
     journal: JoinHandle<()>,
     departures: JoinHandle<()>,
+    /// Only where the order is made elsewhere.
+    sharing: Option<shared::Threads>,
     quit_departures: Sender<()>,
     failed: Receiver<()>,
 }
@@ -217,8 +230,32 @@ impl Server {
         let (failure, failed) = bounded(1);
         let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
+        let mut max_remembered = settings.max_remembered;
+        let order = match (&settings.store, opened.cache) {
+            (Store::Shared(store), Some(cache)) => {
+                let log = SharedLog::open(store, max_remembered).map_err(HistoryError::from)?;
+                if log.most_remembered() != max_remembered {
+                    max_remembered = log.most_remembered();
+                    log::warn!(
+                        "each room remembers {max_remembered} participants, as the first server \
+                         of this log said"
+                    );
+                }
+                let keep = settings.keep.unwrap_or(Keep::IN_MEMORY);
+                Order::Shared(Arc::new(Shared::new(log, cache, keep)))
+            }
+            _ => Order::Here,
+        };
+        let (log_id, server) = match &order {
+            Order::Here => (None, 0),
+            Order::Shared(shared) => {
+                let log = shared.log();
+                (Some(log.id().to_owned()), log.server())
+            }
+        };
         let stored = opened.rooms.iter().flat_map(|r| &r.members);
-        let next_member = stored.map(|m| m.key.0).max().unwrap_or(0) + 1;
+        let highest = stored.map(|m| m.key.0).max().unwrap_or(0);
+        let next_member = first_of(server).max(highest + 1);
         let certified = settings
             .certificates
             .as_ref()
@@ -229,8 +266,10 @@ impl Server {
         }
         let health = HealthBoard::new(vec![SERVICE.to_owned()]);
         let broken = health.clone();
+        let failure_of_log = failure.clone();
         let house = Arc::new(House {
-            rooms: Rooms::restore(opened.rooms, settings.max_rooms, settings.max_remembered),
+            order,
+            rooms: Rooms::restore(opened.rooms, settings.max_rooms, max_remembered),
             journal: Journal::new(opened.journal, settings.log, metrics.clone(), move || {
                 broken.fail();
                 let _ = failure.try_send(()); // somebody knows already
@@ -243,10 +282,15 @@ impl Server {
             rate: settings.rate,
             threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
             most_away: settings.max_sessions,
-            next_session: AtomicU64::new(1),
+            next_session: AtomicU64::new(first_of(server)),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
+            grace: settings.grace,
         });
+        let following = match &house.order {
+            Order::Here => None,
+            Order::Shared(shared) => Some((shared.clone(), shared.begin(&house)?)),
+        };
         let keeping = house.clone();
         let journal = thread("journal", move || keeping.journal.run())?;
         let waiting = house.clone();
@@ -280,7 +324,7 @@ impl Server {
         .listen(&settings.listen)
         .inspect_err(|_| house.close_journal())?;
         for address in listening.addresses() {
-            report::start(address);
+            report::start(address, log_id.as_deref());
         }
         let scrape = settings
             .metrics
@@ -289,6 +333,16 @@ impl Server {
             .inspect_err(|_| house.close_journal())?;
         // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
+        let broken = health.clone();
+        let fail = move || {
+            broken.fail();
+            let _ = failure_of_log.try_send(()); // somebody knows already
+        };
+        let sharing = following
+            .map(|(shared, following)| {
+                shared::Threads::start(&house, &shared, following, health.clone(), fail)
+            })
+            .transpose()?;
         listening.serve();
         health.serving();
         Ok(Self {
@@ -298,6 +352,7 @@ impl Server {
             scrape,
             journal,
             departures,
+            sharing,
             quit_departures,
             failed,
         })
@@ -326,6 +381,9 @@ impl Server {
         let left = || deadline.saturating_duration_since(Instant::now());
         self.health.stop();
         self.house.sessions.refuse_more();
+        if let Order::Shared(shared) = &self.house.order {
+            shared.stop();
+        }
         let stopping = self.listening.begin_stop();
         // Through the journal, so that each member first gets what was said
         // before; then the streams that have not joined.
@@ -339,6 +397,9 @@ impl Server {
         self.listening.end(stopping, left().mul_f64(0.8));
         if let Some(scrape) = self.scrape {
             scrape.stop();
+        }
+        if let Some(sharing) = self.sharing {
+            sharing.join();
         }
         drop(self.quit_departures);
         self.house.close_journal();

@@ -267,6 +267,7 @@ fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
             room: room.snapshot(),
             number: room.clock() as u64,
             group: "1/1".to_owned(),
+            events: 3,
             wall_ms: 5,
         };
         // It must keep 100 commands.
@@ -343,6 +344,7 @@ fn a_snapshot_is_the_whole_room() {
         room: room.snapshot(),
         number: 6,
         group: "1/1".to_owned(),
+        events: 3,
         wall_ms: 5,
     };
     assert_eq!(

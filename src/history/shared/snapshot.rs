@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub number: u64,
     /// The group of that command.
     pub group: String,
+    /// How many events the room has had, whoever could see them.
+    pub events: u64,
     /// When, by the clock on the wall: milliseconds since the Unix epoch.
     pub wall_ms: i64,
 }
@@ -35,6 +37,7 @@ impl Snapshot {
             room: room.snapshot(),
             number: 0,
             group: String::new(),
+            events: 0,
             wall_ms: 0,
         }
     }
@@ -56,7 +59,7 @@ impl Snapshot {
             json!({ "secret": hex(secret), "key": member.key.0, "last_sent": member.last_sent })
         });
         json!({
-            "L": room.clock, "n": self.number, "group": self.group, "wall_ms": self.wall_ms,
+            "L": room.clock, "n": self.number, "group": self.group, "events": self.events, "wall_ms": self.wall_ms,
             "seq": room.seq,
             "members": room.members.iter().map(member).collect::<Vec<_>>(),
             "remembered": remembered.collect::<Vec<_>>(),
@@ -107,6 +110,7 @@ impl Snapshot {
             },
             number: json["n"].as_u64()?,
             group: json["group"].as_str()?.to_owned(),
+            events: json["events"].as_u64()?,
             wall_ms: json["wall_ms"].as_i64()?,
         })
     }

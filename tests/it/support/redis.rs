@@ -99,6 +99,7 @@ fn serve(folder: &Path, port: u16, args: &Vec<String>) -> Option<Child> {
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn();
     let mut child = match started {
         Ok(child) => child,

@@ -1,0 +1,54 @@
+//! How much of each room's past is kept.
+
+use std::time::Duration;
+
+/// How much of each room's past is kept. What goes is never silently missing:
+/// readers are told from where on it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of it.
+    Everything,
+    /// At least the last so many events.
+    Events(u64),
+    /// What is younger, by the clock on the wall.
+    For(Duration),
+}
+
+impl Keep {
+    /// What is kept in memory where nothing else is said.
+    pub const IN_MEMORY: Keep = Keep::Events(100_000);
+
+    /// Whether an event may go that `later` events have followed and that is
+    /// `age_ms` milliseconds old.
+    pub fn lets_go(&self, later: u64, age_ms: i64) -> bool {
+        match self {
+            Keep::Everything => false,
+            Keep::Events(most) => later >= *most,
+            Keep::For(time) => u128::try_from(age_ms).is_ok_and(|age| age >= time.as_millis()),
+        }
+    }
+
+    /// After how many commands of a room a snapshot of it is due, so that it
+    /// can begin not much earlier than it must.
+    pub fn snapshot_every(&self) -> u64 {
+        match self {
+            Keep::Events(most) => (most / 8).clamp(16, 4096),
+            Keep::Everything | Keep::For(_) => 1000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_go_is_exactly_what_need_not_be_kept() {
+        assert!(!Keep::Everything.lets_go(u64::MAX, i64::MAX));
+        assert!(Keep::Events(3).lets_go(3, 0) && !Keep::Events(3).lets_go(2, i64::MAX));
+        let second = Keep::For(Duration::from_secs(1));
+        assert!(second.lets_go(0, 1000) && !second.lets_go(u64::MAX, 999));
+        // a clock on the wall that was turned back
+        assert!(!second.lets_go(0, -1));
+    }
+}

@@ -1,0 +1,329 @@
+//! Rooms whose order is made in a log that several servers share.
+//!
+//! ```text
+//! session thread → proposals → sequencer thread → Redis
+//!                      journal ← room ← follower thread ←┘
+//! ```
+//!
+//! A session proposes commands. [`sequencer`] brings them to the log in groups,
+//! [`follower`] reads back what all servers brought, lets the rooms obey it in
+//! that order and hands what comes of it to the journal, as a session does
+//! where the order is made here. [`waiting`] knows the sessions that wait for
+//! what comes of their commands. [`steward`] keeps this server's lease, and
+//! takes care of the sessions of servers that lost theirs.
+//!
+//! Nothing is shown, and so nothing acknowledged, that was not read back.
+
+mod follower;
+mod obey;
+mod sequencer;
+mod steward;
+mod trouble;
+mod waiting;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::order::{Seated, Words};
+use super::rooms::SharedRoom;
+use super::session::{Chair, End};
+use super::step::Claim;
+use super::{House, report, thread, wall_ms};
+use crate::chat::{Ask, Command, Deed, MemberKey, Name, SessionNo};
+use crate::history::shared::{Proposal, SharedLog};
+use crate::history::{Cache, HistoryError, Keep};
+use crate::standard::HealthBoard;
+use crate::wire::{Ending, PastAsk};
+
+use follower::Following;
+use sequencer::Proposed;
+use trouble::Trouble;
+use waiting::Waiting;
+
+/// Commands that may wait for the log. When they are this many, sessions wait:
+/// the log sets the pace.
+const QUEUE: usize = 4096;
+
+/// How long a session waits for what comes of its JOIN.
+const JOIN: Duration = Duration::from_secs(10);
+
+/// How long a session waits for what comes of its LEAVE. It leaves all the
+/// same.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// How long a client that has seen more than this server waits for it.
+const CATCH_UP: Duration = Duration::from_secs(3);
+
+/// What this server shares, and what its sessions need to share it.
+pub(super) struct Shared {
+    log: SharedLog,
+    cache: Cache,
+    keep: Keep,
+    proposals: Sender<Proposed>,
+    queue: Receiver<Proposed>,
+    waiting: Waiting,
+    trouble: Trouble,
+    /// Counts how often something was obeyed.
+    progress: Mutex<u64>,
+    progressed: Condvar,
+    /// Disconnected once the server stops.
+    stop: Receiver<()>,
+    stopping: Mutex<Option<Sender<()>>>,
+}
+
+/// The threads that share the rooms.
+pub(super) struct Threads {
+    sequencer: JoinHandle<()>,
+    follower: JoinHandle<()>,
+    steward: JoinHandle<()>,
+}
+
+impl Shared {
+    pub(super) fn new(log: SharedLog, cache: Cache, keep: Keep) -> Self {
+        let (proposals, queue) = bounded(QUEUE);
+        let (stopping, stop) = bounded(0);
+        Self {
+            log,
+            cache,
+            keep,
+            proposals,
+            queue,
+            waiting: Waiting::default(),
+            trouble: Trouble::default(),
+            progress: Mutex::default(),
+            progressed: Condvar::new(),
+            stop,
+            stopping: Mutex::new(Some(stopping)),
+        }
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> &SharedLog {
+        &self.log
+    }
+
+    fn progress(&self) -> MutexGuard<'_, u64> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever waits that rooms have moved.
+    fn tell_progress(&self) {
+        *self.progress() += 1;
+        self.progressed.notify_all();
+    }
+
+    /// Waits until there is what is looked for.
+    fn look_for<T>(&self, patience: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut progress = self.progress();
+        loop {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_stopping() {
+                return None;
+            }
+            let waited = self.progressed.wait_timeout(progress, left);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        let stopping = self.stopping.lock();
+        stopping.unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Waits, unless the server stops: then it returns false at once.
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.recv_timeout(time) == Err(crossbeam_channel::RecvTimeoutError::Timeout)
+    }
+
+    /// Brings something to the log, after what waits already. Waits if too
+    /// much does; once the server stops it goes nowhere.
+    fn propose(&self, proposed: Proposed) {
+        select! {
+            send(self.proposals, proposed) -> _ => {}
+            recv(self.stop) -> _ => {}
+        }
+    }
+
+    fn command(&self, room: &SharedRoom, session: SessionNo, deed: Deed) -> Proposed {
+        self.command_at(room, session, deed, wall_ms())
+    }
+
+    fn command_at(
+        &self,
+        room: &SharedRoom,
+        session: SessionNo,
+        deed: Deed,
+        wall_ms: i64,
+    ) -> Proposed {
+        let command = Command {
+            session,
+            wall_ms,
+            deed,
+        };
+        Proposed::Command(
+            room.clone(),
+            Proposal {
+                room: room.no(),
+                command,
+            },
+        )
+    }
+
+    /// The room of this name, opened on all servers if there is none.
+    pub(super) fn open(&self, house: &House, name: &Name) -> Result<SharedRoom, Ending> {
+        if let Some(room) = house.rooms.find(name) {
+            return Ok(room);
+        }
+        house.rooms.check_space()?;
+        if self.trouble.is_told() {
+            return Err(Ending::Unreachable);
+        }
+        self.propose(Proposed::Room(name.clone()));
+        self.look_for(JOIN, || house.rooms.find(name))
+            .ok_or(Ending::Unreachable)
+    }
+
+    /// Waits until this server has seen as much of the room as a client that
+    /// was with another one.
+    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) {
+        if let PastAsk::After(after) = past {
+            self.look_for(CATCH_UP, || (room.lock().clock() >= after).then_some(()));
+        }
+    }
+
+    /// Lets a client in, when the log has said when.
+    pub(super) fn join(&self, room: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {
+        if self.trouble.is_told() {
+            return Err(Ending::Unreachable);
+        }
+        let session = ask.session;
+        let answer = self.waiting.for_join(session, claim);
+        let deed = Deed::Join {
+            id: ask.id,
+            name: ask.name,
+            secret: ask.secret,
+            sent: ask.sent,
+            fresh: ask.fresh,
+        };
+        self.propose(self.command(room, session, deed));
+        let answered = select! {
+            recv(answer) -> answered => answered.ok(),
+            recv(self.stop) -> _ => None,
+            default(JOIN) => None,
+        };
+        match answered {
+            Some(answered) => answered,
+            // Whoever takes the claim out has answered, or is about to. If it
+            // is let in later all the same, the steward finds its session gone.
+            None if self.waiting.give_up(session) => Err(Ending::Unreachable),
+            None => answer.recv().unwrap_or(Err(Ending::Unreachable)),
+        }
+    }
+
+    pub(super) fn say(&self, chair: &Chair, session: SessionNo, words: Words) {
+        let deed = Deed::Say {
+            key: chair.key,
+            text: words.text,
+            to: words.to,
+            sent: words.sent,
+        };
+        self.propose(self.command_at(&chair.room, session, deed, words.wall_ms));
+    }
+
+    /// Takes a participant out of its room, as its session's end demands. If
+    /// that does not reach the log, the steward finds the session gone.
+    pub(super) fn part(&self, chair: &Chair, session: SessionNo, end: End) -> Ending {
+        let key = chair.key;
+        let leave = |sent, is_cut| {
+            let deed = Deed::Leave { key, sent, is_cut };
+            self.propose(self.command(&chair.room, session, deed));
+        };
+        match end {
+            End::Superseded(ending) => ending,
+            End::Left { sent } => {
+                // Whoever was told goodbye is out of the room.
+                let left = self.waiting.for_leave(session);
+                leave(sent, false);
+                select! {
+                    recv(left) -> _ => {}
+                    recv(self.stop) -> _ => {}
+                    default(LEAVE) => {}
+                }
+                self.waiting.give_up(session);
+                Ending::Goodbye
+            }
+            End::Fault(ending) => {
+                leave(0, true);
+                ending
+            }
+            End::Lost(ending) => {
+                self.lose(&chair.room, key, session);
+                report::lost(
+                    &chair.room_id,
+                    chair.name.as_str(),
+                    chair.id,
+                    &ending.to_string(),
+                );
+                ending
+            }
+        }
+    }
+
+    fn lose(&self, room: &SharedRoom, key: MemberKey, session: SessionNo) {
+        self.propose(self.command(room, session, Deed::Lose { key }));
+    }
+
+    /// Follows the log up to its end, before the server serves anybody.
+    pub(super) fn begin(&self, house: &House) -> Result<Following, HistoryError> {
+        Ok(Following::begin(house, self)?)
+    }
+
+    /// From now on nobody waits for the log any more.
+    pub(super) fn stop(&self) {
+        let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        *stopping = None;
+        drop(stopping);
+        self.tell_progress();
+    }
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(
+        house: &Arc<House>,
+        shared: &Arc<Shared>,
+        following: Following,
+        health: HealthBoard,
+        fail: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let with = |house: &Arc<House>| (house.clone(), shared.clone());
+        let sequencing = shared.clone();
+        let sequencer = thread("sequencer", move || sequencer::run(&sequencing))?;
+        let (at, of) = with(house);
+        let follower = thread("follower", move || following.run(&at, &of, &fail))?;
+        let (at, of) = with(house);
+        let steward = thread("steward", move || steward::run(&at, &of, &health))?;
+        Ok(Self {
+            sequencer,
+            follower,
+            steward,
+        })
+    }
+
+    /// Waits for their ends, after [`Shared::stop`]: first for the sequencer,
+    /// that what was proposed still reaches the log.
+    pub(super) fn join(self) {
+        for thread in [self.sequencer, self.follower, self.steward] {
+            if thread.join().is_err() {
+                log::error!("a thread of the server panicked");
+            }
+        }
+    }
+}
