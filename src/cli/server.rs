@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_a_number_or_a_time() {
         assert_eq!(parse_keep("500"), Ok(Keep::Events(500)));
-        let days = |n| Duration::from_secs(n * 24 * 3600);
+        let days = |n: u64| Duration::from_secs(n * 24 * 3600);
         assert_eq!(parse_keep("30d"), Ok(Keep::For(days(30))));
         assert_eq!(parse_keep("12h"), Ok(Keep::For(days(1) / 2)));
         assert_eq!(parse_keep("5m"), Ok(Keep::For(Duration::from_secs(300))));

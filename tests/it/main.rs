@@ -5,6 +5,7 @@ mod support;
 
 mod attack;
 mod bench;
+mod chaos;
 mod cluster;
 mod conversation;
 mod durable;
