@@ -7,6 +7,7 @@ mod attack;
 mod bench;
 mod chaos;
 mod cluster;
+mod cluster_faults;
 mod conversation;
 mod durable;
 mod endings;

@@ -13,7 +13,8 @@ use redis::{
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take. Every connection waits for one answer at a time.
+/// How long an answer may take. A pipeline waits so long for each of its
+/// answers, so nobody here asks several things at once who must not wait long.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// The port of a Sentinel that names none.

@@ -1,8 +1,9 @@
 //! The way out of the log: what was appended, read back in order.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::Connection;
+use redis::{Connection, Script};
 
 use super::connect::ANSWER;
 use super::entry::{self, Entry};
@@ -16,10 +17,14 @@ const RINGS_AT_ONCE: usize = 1000;
 /// Entries of one room that are read at once.
 const PAGE: usize = 1000;
 
+/// Entries of a stream as Redis gives them: ids, and fields and values in turn.
+type Page = Vec<(String, Vec<String>)>;
+
 /// Reads the log on one connection. After an error it is of no use any more.
 pub struct Follower {
     log: SharedLog,
     connection: Connection,
+    groups_at: Script,
     /// Where it waits for replicas; `None` where none must hold anything.
     confirming: Option<Connection>,
     /// The number of the last ring that it heard.
@@ -43,7 +48,7 @@ impl Follower {
     /// What Redis says; [`SharedError::Replaced`] if the log is gone.
     pub fn connect(log: &SharedLog) -> Result<Self, SharedError> {
         let mut connection = log.connect()?;
-        let last: Vec<(String, Vec<String>)> = redis::cmd("XREVRANGE")
+        let last: Page = redis::cmd("XREVRANGE")
             .arg(&[BELL, "+", "-", "COUNT", "1"])
             .query(&mut connection)?;
         let heard = match last.first() {
@@ -57,6 +62,7 @@ impl Follower {
         Ok(Self {
             log: log.clone(),
             connection,
+            groups_at: Script::new(include_str!("groups_at.lua")),
             confirming,
             heard,
         })
@@ -69,8 +75,7 @@ impl Follower {
     /// What Redis says.
     pub fn wait(&mut self, patience: Duration) -> Result<Rung, SharedError> {
         debug_assert!(patience < ANSWER);
-        type Streams = Vec<(String, Vec<(String, Vec<String>)>)>;
-        let rung: Option<Streams> = redis::cmd("XREAD")
+        let rung: Option<Vec<(String, Page)>> = redis::cmd("XREAD")
             .arg("COUNT")
             .arg(RINGS_AT_ONCE)
             .arg("BLOCK")
@@ -144,24 +149,27 @@ impl Follower {
     /// # Errors
     /// What Redis says; an entry cannot be read.
     pub fn read(&mut self, rooms: &[(u32, i64)]) -> Result<Vec<(Vec<Entry>, bool)>, SharedError> {
-        let mut pipe = redis::pipe();
-        for (room, after) in rooms {
-            pipe.cmd("XRANGE")
-                .arg(stream(*room))
-                .arg(format!("{}-0", after + 1))
-                .arg(&["+", "COUNT"])
-                .arg(PAGE);
+        let mut call = redis::cmd("XREAD");
+        call.arg("COUNT").arg(PAGE).arg("STREAMS");
+        for (room, _) in rooms {
+            call.arg(stream(*room));
         }
-        let pages: Vec<Vec<(String, Vec<String>)>> = pipe.query(&mut self.connection)?;
-        let read = |((room, _), page): (&(u32, i64), Vec<(String, Vec<String>)>)| {
+        for (_, after) in rooms {
+            call.arg(format!("{after}-0"));
+        }
+        let found: Option<Vec<(String, Page)>> = call.query(&mut self.connection)?;
+        let mut found: HashMap<String, Page> = found.into_iter().flatten().collect();
+        let read = |(room, _): &(u32, i64)| {
+            let key = stream(*room);
+            let page = found.remove(&key).unwrap_or_default();
             let is_full = page.len() == PAGE;
             let entries = page.iter().map(|(id, values)| {
                 let entry = entry::read(id, values);
-                entry.ok_or_else(|| damaged(&stream(*room), format!("{id} cannot be read")))
+                entry.ok_or_else(|| damaged(&key, format!("{id} cannot be read")))
             });
             Ok((entries.collect::<Result<_, SharedError>>()?, is_full))
         };
-        rooms.iter().zip(pages).map(read).collect()
+        rooms.iter().map(read).collect()
     }
 
     /// The group that each of these rooms has at the Lamport time beside it.
@@ -169,17 +177,11 @@ impl Follower {
     /// # Errors
     /// What Redis says.
     pub fn groups_at(&mut self, places: &[(u32, i64)]) -> Result<Vec<Option<String>>, SharedError> {
-        let mut pipe = redis::pipe();
+        let mut call = self.groups_at.prepare_invoke();
         for (room, time) in places {
-            let id = format!("{time}-0");
-            pipe.cmd("XRANGE").arg(stream(*room)).arg(&id).arg(&id);
+            call.key(stream(*room)).arg(format!("{time}-0"));
         }
-        let found: Vec<Vec<(String, Vec<String>)>> = pipe.query(&mut self.connection)?;
-        let group = |page: Vec<(String, Vec<String>)>| {
-            let (id, values) = page.first()?;
-            entry::read(id, values).map(|entry| entry.group)
-        };
-        Ok(found.into_iter().map(group).collect())
+        Ok(call.invoke(&mut self.connection)?)
     }
 
     /// The snapshot at which a room begins: every command after it is kept.

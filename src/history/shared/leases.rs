@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Connection, RedisError};
+use redis::{Connection, RedisError, Script};
 
 use super::{LOG, SharedError, SharedLog};
 use crate::chat::ServerNo;
@@ -19,15 +19,14 @@ pub(super) fn enter(connection: &mut Connection, time: Duration) -> Result<Serve
         .arg(&[LOG, "servers", "1"])
         .query(connection)?;
     redis::pipe()
-        .atomic()
-        .cmd("SADD")
-        .arg(SERVERS)
-        .arg(server)
         .cmd("SET")
         .arg(lease(server))
         .arg(1)
         .arg("PX")
         .arg(time.as_millis() as u64)
+        .cmd("SADD")
+        .arg(SERVERS)
+        .arg(server)
         .exec(connection)?;
     Ok(server)
 }
@@ -36,6 +35,7 @@ pub(super) fn enter(connection: &mut Connection, time: Duration) -> Result<Serve
 pub struct Leases {
     log: SharedLog,
     connection: Option<Connection>,
+    renew: Script,
 }
 
 /// Which servers there are.
@@ -56,6 +56,7 @@ impl Leases {
         Self {
             log,
             connection: None,
+            renew: Script::new(include_str!("renew.lua")),
         }
     }
 
@@ -77,42 +78,21 @@ impl Leases {
             None => self.connection.insert(self.log.connect()?),
         };
         self.log.recognise(connection)?;
-        let me = self.log.server;
-        let (renewed, _, last, servers): (Option<String>, u32, ServerNo, Vec<ServerNo>) =
-            redis::pipe()
-                .cmd("SET")
-                .arg(lease(me))
-                .arg(&["1", "GET", "PX"])
-                .arg(self.log.store.lease.as_millis() as u64)
-                .cmd("SADD")
-                .arg(SERVERS)
-                .arg(me)
-                .cmd("HGET")
-                .arg(&[LOG, "servers"])
-                .cmd("SMEMBERS")
-                .arg(SERVERS)
-                .query(connection)?;
-        // A failover may have lost the number that this server took: nobody
-        // else must get it.
-        if last < me {
-            redis::cmd("HSET")
-                .arg(&[LOG, "servers"])
-                .arg(me)
-                .exec(connection)?;
-        }
-        let mut pipe = redis::pipe();
-        for server in &servers {
-            pipe.cmd("EXISTS").arg(lease(*server));
-        }
-        let alive: Vec<bool> = pipe.query(connection)?;
+        let found: Vec<u32> = self
+            .renew
+            .key(SERVERS)
+            .key(LOG)
+            .arg(self.log.server)
+            .arg(self.log.store.lease.as_millis() as u64)
+            .invoke(connection)?;
         let mut census = Census {
-            was_late: renewed.is_none(),
+            was_late: found.first() == Some(&0),
             ..Census::default()
         };
-        for (server, is_alive) in servers.into_iter().zip(alive) {
-            match is_alive {
-                true => census.live.push(server),
-                false => census.dead.push(server),
+        for server in found.get(1..).unwrap_or_default().chunks_exact(2) {
+            match server[1] {
+                0 => census.dead.push(server[0]),
+                _ => census.live.push(server[0]),
             }
         }
         Ok(census)

@@ -102,8 +102,8 @@ impl SharedLog {
         let mut fresh = [0; 16];
         getrandom::fill(&mut fresh).map_err(|why| RedisError::from(std::io::Error::other(why)))?;
         let fresh: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        // No transaction: where Redis refuses one, the crate's arithmetic fails.
         let (id, layout, remembered): (String, String, usize) = redis::pipe()
-            .atomic()
             .cmd("HSETNX")
             .arg(&[LOG, "id", &fresh])
             .ignore()

@@ -7,6 +7,7 @@
 //! read anew from its beginning.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -16,7 +17,7 @@ use super::obey::obey;
 use super::trouble::Part;
 use crate::chat::{Deed, Room, RoomId, server_of};
 use crate::history::Record;
-use crate::history::shared::{Entry, Follower, Rung, SharedError, Snapshot};
+use crate::history::shared::{Entry as Placed, Follower, Rung, SharedError, Snapshot};
 use crate::server::journal::Message;
 use crate::server::rooms::SharedRoom;
 use crate::server::step::{Change, Step};
@@ -160,15 +161,18 @@ impl Following {
             let now: Vec<u32> = rooms.drain(..rooms.len().min(ROOMS_AT_ONCE)).collect();
             let mut places = Vec::with_capacity(now.len());
             for &no in &now {
-                if !self.rooms.contains_key(&no) {
-                    let id = link.room(no)?;
-                    let followed = adopt(house, shared, link, &id)?;
-                    if followed.time > 0 {
-                        report::room(&id, followed.time);
+                let followed = match self.rooms.entry(no) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let id = link.room(no)?;
+                        let followed = adopt(house, shared, link, &id)?;
+                        if followed.time > 0 {
+                            report::room(&id, followed.time);
+                        }
+                        new.insert(followed)
                     }
-                    self.rooms.insert(no, followed);
-                }
-                places.push((no, self.rooms[&no].time));
+                };
+                places.push((no, followed.time));
             }
             let pages = link.read(&places)?;
             if pages.iter().any(|(page, _)| !page.is_empty()) {
@@ -208,7 +212,7 @@ fn take_page(
     shared: &Shared,
     link: &mut Follower,
     followed: &mut Followed,
-    page: Vec<Entry>,
+    page: Vec<Placed>,
 ) -> Result<(), SharedError> {
     let mut snapshots = Vec::new();
     let mut room = followed.room.lock();

@@ -29,11 +29,10 @@ impl Trouble {
 
     /// A part has failed; it tries again.
     pub(super) fn of(&self, part: Part, why: &SharedError) {
-        let mut since = self.since();
-        if !since.contains_key(&part) {
+        self.since().entry(part).or_insert_with(|| {
             log::warn!("the {part:?} cannot use the log that the servers share: {why}");
-            since.insert(part, Instant::now());
-        }
+            Instant::now()
+        });
     }
 
     /// A part works.

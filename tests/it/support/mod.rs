@@ -19,7 +19,7 @@ pub use peer::{Peer, join};
 pub use program::Program;
 pub use proxy::Proxy;
 pub use random::Random;
-pub use redis::Redis;
+pub use redis::{Redis, Sentinel};
 pub use server::TestServer;
 pub use tmux::Tmux;
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Access, CallError, Dialler, FrameWriter, Keepalive};
 use chitchat::wire::{ClientFrame, Join, Received, Request};
@@ -149,6 +151,11 @@ impl Peer {
                 Err(_) => panic!("{} waits for {what} in vain; it got {events:#?}", self.name),
             }
         }
+    }
+
+    /// Whether nothing at all comes for so long.
+    pub fn quiet_for(&self, time: Duration) -> bool {
+        self.told.recv_timeout(time).is_err()
     }
 
     /// How the stream ends, passing over events.

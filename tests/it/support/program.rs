@@ -74,8 +74,12 @@ impl Program {
 
     /// A server on this address that shares its rooms through this Redis.
     pub fn server_with_redis(address: &str, redis: &Redis, args: &[&str]) -> Self {
-        let url = redis.url();
-        let mut all = vec!["server", "--listen", address, "--store", &url];
+        Self::server_with_url(address, &redis.url(), args)
+    }
+
+    /// A server on this address that shares its rooms through the Redis there.
+    pub fn server_with_url(address: &str, url: &str, args: &[&str]) -> Self {
+        let mut all = vec!["server", "--listen", address, "--store", url];
         all.extend(["--rate-limit", "0"]); // the load is not of a human pace
         all.extend(args);
         let mut server = Self::start(&all);

@@ -27,7 +27,7 @@ impl Redis {
     pub fn with(args: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let port = fixed_port();
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let Some(child) = serve(folder.path(), port, &args) else {
             // not through the macros, whose output the tests hold back
             let _ = writeln!(
@@ -88,15 +88,67 @@ impl Drop for Redis {
     }
 }
 
+/// A Sentinel that watches one master under the name «chat».
+pub struct Sentinel {
+    _folder: TempDir,
+    pub port: u16,
+    child: Child,
+}
+
+impl Sentinel {
+    /// Waits until it knows so many replicas of the master.
+    pub fn watch(master: &Redis, replicas: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = fixed_port();
+        let file = folder.path().join("sentinel.conf");
+        let settings = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\n\
+             sentinel monitor chat 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds chat 500\n\
+             sentinel failover-timeout chat 5000\n",
+            folder.path().display(),
+            master.port
+        );
+        std::fs::write(&file, settings).expect("a file");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel");
+        let child = until(&mut command, "+slave slave", replicas).expect("it is installed");
+        Self {
+            _folder: folder,
+            port,
+            child,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/chat", self.port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Starts a server and waits until it takes connections. `None`: there is no
 /// such program.
-fn serve(folder: &Path, port: u16, args: &Vec<String>) -> Option<Child> {
-    let started = Command::new("redis-server")
+fn serve(folder: &Path, port: u16, args: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command
         .args(["--bind", "127.0.0.1", "--save", "", "--port"])
         .arg(port.to_string())
         .arg("--dir")
         .arg(folder)
-        .args(args)
+        .args(args);
+    until(&mut command, "Ready to accept connections", 1)
+}
+
+/// Starts a program and waits until it has said something so many times.
+/// `None`: there is no such program.
+fn until(command: &mut Command, said: &str, times: usize) -> Option<Child> {
+    let started = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -107,14 +159,11 @@ fn serve(folder: &Path, port: u16, args: &Vec<String>) -> Option<Child> {
         Err(why) => panic!("redis-server does not start: {why}"),
     };
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut seen = Vec::new();
-    loop {
+    let mut seen: Vec<String> = Vec::new();
+    while seen.iter().filter(|line| line.contains(said)).count() < times {
         let Some(Ok(line)) = lines.next() else {
-            panic!("redis-server does not serve: {seen:#?}");
+            panic!("redis-server does not say «{said}»: {seen:#?}");
         };
-        if line.contains("Ready to accept connections") {
-            break;
-        }
         seen.push(line);
     }
     // Read on, so that it never waits for a reader.
