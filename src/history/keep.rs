@@ -15,9 +15,6 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// What is kept in memory where nothing else is said.
-    pub const IN_MEMORY: Keep = Keep::Events(100_000);
-
     /// Whether an event may go that `later` events have followed and that is
     /// `age_ms` milliseconds old.
     pub fn lets_go(&self, later: u64, age_ms: i64) -> bool {

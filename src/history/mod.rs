@@ -209,9 +209,25 @@ impl Store {
     /// # Errors
     /// Why it cannot be opened; an existing file is left as it was.
     pub fn open(&self) -> Result<Opened, HistoryError> {
+        self.open_keeping(self.usual_keep())
+    }
+
+    /// Opens the store, to keep so much of each room's past.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn open_keeping(&self, keep: Keep) -> Result<Opened, HistoryError> {
         match self {
-            Store::Memory | Store::Shared(_) => Ok(memory::open()),
-            Store::Sqlite(path) => sqlite::open(path),
+            Store::Memory | Store::Shared(_) => Ok(memory::open(keep)),
+            Store::Sqlite(path) => sqlite::open(path, keep),
+        }
+    }
+
+    /// How much it keeps where nothing else is said.
+    pub fn usual_keep(&self) -> Keep {
+        match self {
+            Store::Memory | Store::Shared(_) => Keep::Events(100_000),
+            Store::Sqlite(_) => Keep::Everything,
         }
     }
 }

@@ -226,7 +226,8 @@ impl Server {
     /// # Errors
     /// Why not.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let opened = settings.store.open()?;
+        let keep = settings.keep.unwrap_or(settings.store.usual_keep());
+        let opened = settings.store.open_keeping(keep)?;
         let (failure, failed) = bounded(1);
         let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
@@ -241,7 +242,6 @@ impl Server {
                          of this log said"
                     );
                 }
-                let keep = settings.keep.unwrap_or(Keep::IN_MEMORY);
                 Order::Shared(Arc::new(Shared::new(log, cache, keep)))
             }
             _ => Order::Here,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chitchat::chat::{Event, Kind};
-use chitchat::history::Store;
+use chitchat::history::{Keep, Store};
 use chitchat::rpc::Code;
 use chitchat::wire::{Join, PastAsk, Request};
 
@@ -212,4 +212,73 @@ fn the_members_of_a_dead_server_leave_once_unless_they_come_back_in_time() {
         let until = watcher.until("Alex", |e| e.text == "still here");
         assert_eq!(until.len(), 1, "nothing was said twice: {until:?}");
     }
+}
+
+#[test]
+fn old_events_go_and_a_server_that_starts_later_begins_where_they_end() {
+    const KEPT: u64 = 64;
+    let Some(redis) = Redis::start() else { return };
+    let keeping = || {
+        TestServer::with(|settings| {
+            settings.store = Store::Shared(redis.store());
+            settings.keep = Some(Keep::Events(KEPT));
+        })
+    };
+    let (one, other) = (keeping(), keeping());
+    let mut alex = Peer::ask(&one.address, with_secret("Alex", 1));
+    let aske = Peer::join(&other.address, "Aske", 2);
+    for sent in 10..510 {
+        alex.say(&format!("line {sent}"), sent);
+    }
+    for peer in [&alex, &aske] {
+        peer.until("the last line", |e| e.text == "line 509");
+    }
+    // The stream is cut by whoever reads its own line back, which it just did
+    // or is about to do.
+    let third = keeping();
+    let early = |address: &str, name: &str, past| {
+        Peer::ask(
+            address,
+            Join {
+                past: Some(past),
+                ..join(name, 0)
+            },
+        )
+    };
+    for (server, name) in [(&one, "Late"), (&third, "Later")] {
+        let gone = early(&server.address, "Early", PastAsk::After(1));
+        assert_eq!(gone.status().0, Code::OUT_OF_RANGE.0);
+        let late = early(&server.address, name, PastAsk::Last(u32::MAX));
+        let past = late.until("its own joining", |e| e.sender.as_ref() == name);
+        assert!(past.len() as u64 >= KEPT, "{} events", past.len());
+        assert!(past.len() as u64 <= 2 * KEPT, "{} events", past.len());
+        let numbers: Vec<u64> = past.iter().map(|e| e.seq).collect();
+        assert!(numbers.windows(2).all(|p| p[1] == p[0] + 1), "{numbers:?}");
+        assert_eq!(
+            *numbers.last().expect("its own"),
+            past.len() as u64 - 1 + numbers[0]
+        );
+        let mut late = late;
+        late.leave(900);
+        assert_eq!(late.status().0, 0);
+    }
+    let length: u64 = redis
+        .cli(&["XLEN", "chitchat:room:1"])
+        .parse()
+        .expect("a number");
+    assert!((KEPT..=2 * KEPT).contains(&length), "{length} entries");
+    // What Alex said before all that is kept is recognised all the same.
+    let mut back = Peer::ask(
+        &third.address,
+        Join {
+            sent: 600,
+            ..with_secret("Alex", 1)
+        },
+    );
+    back.next();
+    back.say("line 10", 10);
+    assert_eq!(
+        back.next().text,
+        "Your message of L=10 was received before."
+    );
 }

@@ -260,9 +260,8 @@ fn take_page(
     for snapshot in snapshots {
         let (events, now) = (snapshot.events, snapshot.wall_ms);
         link.keep_snapshot(&snapshot, |old| {
-            shared
-                .keep
-                .lets_go(events - old.events.min(events), now - old.wall_ms)
+            let later = events.saturating_sub(old.events);
+            shared.keep.lets_go(later, now.saturating_sub(old.wall_ms))
         })?;
     }
     Ok(())
