@@ -21,9 +21,19 @@ impl Lull {
         Self { length, last: None }
     }
 
+    /// How long the next lulls are.
+    pub(super) fn set_length(&mut self, length: Duration) {
+        self.length = length;
+    }
+
+    /// Whether work has just been done: what comes now is not of a human pace.
+    pub(super) fn is_busy(&self) -> bool {
+        self.last.is_some_and(|last| last.elapsed() < BUSY)
+    }
+
     /// To be called when work has come and before all that came is taken.
     pub(super) fn gather(&self) {
-        if self.last.is_some_and(|last| last.elapsed() < BUSY) {
+        if self.is_busy() {
             std::thread::sleep(self.length);
         }
     }
