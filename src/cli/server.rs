@@ -77,8 +77,14 @@ pub(super) struct Args {
     /// a log that several servers share (redis://[USER:PASSWORD@]HOST[:PORT][/DB],
     /// rediss://…, redis+sentinel://HOST[:PORT],…/MASTER[/DB])
     /// [default: sqlite: in the platform's data directory]
-    #[arg(long, value_name = "STORE", env = "CHITCHAT_STORE", value_parser = parse_store)]
-    store: Option<Store>,
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "CHITCHAT_STORE",
+        hide_env_values = true, // it may hold a password
+        value_parser = typed_store
+    )]
+    store: Option<Result<Store, String>>,
     /// Keep so much of each room's past: a number of events, or a time such as
     /// 30d or 12h [default: 100000 events in memory and in Redis; everything in
     /// a file]
@@ -164,8 +170,12 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let log = self.log.start("Server".to_owned(), LevelFilter::Info)?;
         let store = match self.store.clone() {
-            Some(Store::Shared(store)) => Store::Shared(self.sharing.apply(store)?),
-            Some(store) => store,
+            Some(Err(why)) => {
+                let why = format!("invalid value for '--store <STORE>': {why}\n");
+                clap::Error::raw(clap::error::ErrorKind::ValueValidation, why).exit()
+            }
+            Some(Ok(Store::Shared(store))) => Store::Shared(self.sharing.apply(store)?),
+            Some(Ok(store)) => store,
             None => Store::Sqlite(default_store().context(
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
@@ -297,6 +307,12 @@ fn reload(certificates: &Certificates) {
 fn default_store() -> Option<PathBuf> {
     let dirs = directories::ProjectDirs::from("", "", "chitchat")?;
     Some(dirs.data_dir().join("rooms.db"))
+}
+
+/// A value that is no good must not be shown, as clap would: it may hold a
+/// password.
+fn typed_store(text: &str) -> Result<Result<Store, String>, std::convert::Infallible> {
+    Ok(parse_store(text))
 }
 
 fn parse_store(text: &str) -> Result<Store, String> {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use chitchat::chat::{Event, Kind};
+use chitchat::chat::{Event, Kind, Name};
+use chitchat::history::shared::{Appender, SharedLog};
 use chitchat::history::{Keep, Store};
 use chitchat::rpc::Code;
 use chitchat::wire::{Join, PastAsk, Request};
@@ -281,4 +282,31 @@ fn old_events_go_and_a_server_that_starts_later_begins_where_they_end() {
         back.next().text,
         "Your message of L=10 was received before."
     );
+}
+
+#[test]
+fn thousands_of_rooms_are_found_and_each_goes_on() {
+    const ROOMS: usize = 3000;
+    let Some(redis) = Redis::start() else { return };
+    let log = SharedLog::open(&redis.store(), 8).expect("it opens");
+    let mut appender = Appender::new(log);
+    for n in 1..=ROOMS {
+        let name = Name::parse(&format!("room {n}")).expect("a name");
+        appender.open_room(&name).expect("Redis is there");
+    }
+    let (one, other) = (server(&redis), server(&redis));
+    let in_room = |name: &str, n: usize| Join {
+        room: format!("room {n}"),
+        ..join(name, 0)
+    };
+    for n in [1, ROOMS / 2, ROOMS] {
+        let mut alex = Peer::ask(&one.address, in_room("Alex", n));
+        alex.next();
+        let aske = Peer::ask(&other.address, in_room("Aske", n));
+        aske.next();
+        alex.say("hi", 9);
+        assert_eq!(aske.next().text, "hi");
+    }
+    let newest = Peer::ask(&one.address, in_room("Alex", ROOMS + 1));
+    assert_eq!(newest.next().seq, 1);
 }

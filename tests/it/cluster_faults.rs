@@ -380,4 +380,11 @@ fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
     refused(&["--redis-password-file", &password], &url, "an unknown CA");
     let wrong = format!("rediss://:not-hush-hush@localhost:{tls_port}");
     refused(&["--redis-ca", &ca], &wrong, "a wrong password");
+
+    let malformed = "redis://:hush-hush@host:port";
+    let (status, out, err) = Program::start(&["server", "--store", malformed]).end();
+    assert_eq!(status.code(), Some(2), "{err:?}");
+    let said = [out, err].concat().join("\n");
+    assert!(said.contains("--store"), "{said}");
+    assert!(!said.contains("hush-hush"), "{said}");
 }

@@ -33,6 +33,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long replicas may take before the wait for them counts as a trouble.
 const CONFIRM: Duration = Duration::from_secs(1);
 
+/// How often it waits so long at the start.
+const TRIES: u32 = 10;
+
 /// Rooms that are read in one call.
 const ROOMS_AT_ONCE: usize = 200;
 
@@ -75,6 +78,14 @@ impl Following {
             read_quietly(shared, &mut link, &mut followed)?;
             house.metrics.restored(followed.time);
             rooms.insert(id.no, followed);
+        }
+        // Replicas that have just been started take a while.
+        let mut tries = 1;
+        while let Err(why) = link.confirm(CONFIRM) {
+            if tries == TRIES {
+                return Err(why);
+            }
+            tries += 1;
         }
         Ok(Self {
             rooms,
@@ -302,6 +313,7 @@ fn read_anew(
     *followed.room.lock() = Room::from(beginning.room.clone());
     *followed = Followed::at(followed.room.clone(), &beginning);
     read_quietly(shared, link, followed)?;
+    link.confirm(CONFIRM)?;
     report::room(&id, followed.time);
     shared.tell_progress();
     Ok(())

@@ -151,6 +151,19 @@ impl Shared {
         }
     }
 
+    /// As [`propose`](Self::propose), for whoever is answered: it is refused if
+    /// too much waits for too long.
+    fn ask(&self, proposed: Proposed) -> Result<(), Ending> {
+        if self.trouble.is_told() {
+            return Err(Ending::Unreachable);
+        }
+        select! {
+            send(self.proposals, proposed) -> _ => Ok(()),
+            recv(self.stop) -> _ => Err(Ending::Stopping),
+            default(JOIN) => Err(Ending::Unreachable),
+        }
+    }
+
     fn command(&self, room: &SharedRoom, session: SessionNo, deed: Deed) -> Proposed {
         self.command_at(room, session, deed, wall_ms())
     }
@@ -182,10 +195,7 @@ impl Shared {
             return Ok(room);
         }
         house.rooms.check_space()?;
-        if self.trouble.is_told() {
-            return Err(Ending::Unreachable);
-        }
-        self.propose(Proposed::Room(name.clone()));
+        self.ask(Proposed::Room(name.clone()))?;
         self.look_for(JOIN, || house.rooms.find(name))
             .ok_or(Ending::Unreachable)
     }
@@ -200,9 +210,6 @@ impl Shared {
 
     /// Lets a client in, when the log has said when.
     pub(super) fn join(&self, room: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {
-        if self.trouble.is_told() {
-            return Err(Ending::Unreachable);
-        }
         let session = ask.session;
         let answer = self.waiting.for_join(session, claim);
         let deed = Deed::Join {
@@ -212,7 +219,10 @@ impl Shared {
             sent: ask.sent,
             fresh: ask.fresh,
         };
-        self.propose(self.command(room, session, deed));
+        if let Err(ending) = self.ask(self.command(room, session, deed)) {
+            self.waiting.give_up(session);
+            return Err(ending);
+        }
         let answered = select! {
             recv(answer) -> answered => answered.ok(),
             recv(self.stop) -> _ => None,
