@@ -41,9 +41,10 @@ pub(super) struct Args {
         conflicts_with_all = LOAD_OPTIONS
     )]
     cases: Vec<Case>,
-    /// Use the server that listens there: HOST:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS")]
-    connect: Option<String>,
+    /// Use the server that listens there: HOST:PORT or unix:PATH; to several
+    /// that share their rooms, separated by commas, clients go in turn
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    connect: Vec<String>,
     /// The process of that server, if it is on this machine: its processor
     /// time and memory are told then
     #[arg(long, value_name = "PID", requires = "connect")]
@@ -221,17 +222,17 @@ impl Args {
         bench::prepare(plan)?;
         let store = self.store(durable)?;
         let sync = store.sync_time()?;
-        let own = match &self.connect {
-            Some(_) => None,
-            None => Some(self.start_server(&store)?),
+        let own = match self.connect.is_empty() {
+            false => None,
+            true => Some(self.start_server(&store)?),
         };
-        let target = match (&own, &self.connect) {
-            (Some(own), _) => Target {
-                address: own.address().to_owned(),
+        let target = match &own {
+            Some(own) => Target {
+                addresses: vec![own.address().to_owned()],
                 pid: Some(own.pid()),
             },
-            (None, address) => Target {
-                address: address.clone().unwrap_or_default(),
+            None => Target {
+                addresses: self.connect.clone(),
                 pid: self.server_pid,
             },
         };
@@ -256,7 +257,7 @@ impl Args {
                 argument: store.clone(),
                 folder: None,
             }),
-            None if durable && self.connect.is_none() => StorePlace::new_file(),
+            None if durable && self.connect.is_empty() => StorePlace::new_file(),
             None => Ok(StorePlace {
                 argument: "memory".to_owned(),
                 folder: None,

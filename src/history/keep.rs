@@ -29,11 +29,15 @@ impl Keep {
     /// can begin not much earlier than it must.
     pub fn snapshot_every(&self) -> u64 {
         match self {
-            Keep::Events(most) => (most / 8).clamp(16, 4096),
+            Keep::Events(most) => ((*most).max(HEADWAY) / 8).min(4096),
             Keep::Everything | Keep::For(_) => 1000,
         }
     }
 }
+
+/// So many commands of a room stay in a shared log whatever need not be kept: a
+/// server that is a little behind must not find the next one gone.
+pub(crate) const HEADWAY: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

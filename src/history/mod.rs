@@ -18,6 +18,7 @@ use shared::{SharedError, SharedStore};
 
 use crate::chat::{Audience, Event, MemberKey, RoomId, StoredMember, StoredRoom};
 
+pub(crate) use keep::HEADWAY;
 pub use keep::Keep;
 pub use memory::Cache;
 

@@ -1,6 +1,7 @@
 //! The map of rooms. Its lock is held for a look-up or a creation alone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::departures::Departure;
@@ -16,12 +17,25 @@ use crate::wire::Ending;
 pub(super) struct SharedRoom {
     no: u32,
     room: Arc<Mutex<Room>>,
+    /// The highest Lamport time that was seen of it. Where the room is read
+    /// anew from a log that lost its end, that is not the room's clock.
+    seen: Arc<AtomicI64>,
 }
 
 impl SharedRoom {
     pub(super) fn lock(&self) -> MutexGuard<'_, Room> {
         // A room's methods do not panic half-way, so its state is whole.
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The highest Lamport time that this server has seen of it.
+    pub(super) fn seen(&self) -> i64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// Something of this Lamport time was seen.
+    pub(super) fn see(&self, time: i64) {
+        self.seen.fetch_max(time, Ordering::AcqRel);
     }
 
     /// Its number.
@@ -148,6 +162,7 @@ impl Map {
         let name = room.id().name.folded();
         let shared = SharedRoom {
             no: room.id().no,
+            seen: Arc::new(AtomicI64::new(room.clock())),
             room: Arc::new(Mutex::new(room)),
         };
         self.by_name.insert(name, shared.clone());

@@ -16,8 +16,8 @@ use super::Shared;
 use super::obey::obey;
 use super::trouble::Part;
 use crate::chat::{Deed, Room, RoomId, server_of};
-use crate::history::Record;
 use crate::history::shared::{Entry as Placed, Follower, Rung, SharedError, Snapshot};
+use crate::history::{HEADWAY, Record};
 use crate::server::journal::Message;
 use crate::server::rooms::SharedRoom;
 use crate::server::step::{Change, Step};
@@ -252,6 +252,7 @@ fn take_page(
         if let Deed::Leave { .. } = entry.command.deed {
             shared.waiting.tell_left(session);
         }
+        followed.room.see(entry.time);
         (followed.time, followed.number) = (entry.time, entry.number);
         // One server is enough: the one whose command it was.
         let is_due = entry.number.is_multiple_of(shared.keep.snapshot_every());
@@ -272,7 +273,8 @@ fn take_page(
         let (events, now) = (snapshot.events, snapshot.wall_ms);
         link.keep_snapshot(&snapshot, |old| {
             let later = events.saturating_sub(old.events);
-            shared.keep.lets_go(later, now.saturating_sub(old.wall_ms))
+            old.number + HEADWAY <= snapshot.number
+                && shared.keep.lets_go(later, now.saturating_sub(old.wall_ms))
         })?;
     }
     Ok(())
@@ -338,6 +340,7 @@ fn read_quietly(
             }
             let outcome = obey(&mut room, entry.time, &entry.command, None);
             records.extend(outcome.step.map(|step| step.record));
+            followed.room.see(entry.time);
             followed.time = entry.time;
             followed.number = entry.number;
             followed.group = entry.group;

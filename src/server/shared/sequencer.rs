@@ -52,7 +52,7 @@ pub(super) fn run(shared: &Shared) {
         }
         let seen = |no| {
             let room = rooms.iter().find(|room| room.no() == no);
-            room.map_or(0, |room| room.lock().clock())
+            room.map_or(0, SharedRoom::seen)
         };
         let mut bring = |appender: &mut Appender| {
             if !group.is_empty() {

@@ -153,6 +153,15 @@ impl Peer {
         }
     }
 
+    /// The first frame's event, or nothing if the stream ends before.
+    pub fn next_or_end(&self) -> Option<Event> {
+        match self.told.recv_timeout(DEADLINE) {
+            Ok(Told::Events(mut frame)) => Some(frame.remove(0).event),
+            Ok(Told::End(_)) => None,
+            Err(_) => panic!("{} waits for an event or the end in vain", self.name),
+        }
+    }
+
     /// Whether nothing at all comes for so long.
     pub fn quiet_for(&self, time: Duration) -> bool {
         self.told.recv_timeout(time).is_err()
