@@ -31,7 +31,7 @@ const MAX_GROUP: usize = 1024;
 
 /// The shortest and the longest lull between groups when steps come without a
 /// pause.
-const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
+const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(25)];
 
 /// What a lull grows by for each member that the last group went to: about
 /// twice what sending it one frame costs. So while the poll threads send a

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 /// Work that comes sooner than this after the last is not of a human pace.
 const BUSY: Duration = Duration::from_micros(200);
 
+/// Nor is what comes sooner than this part of a lull: where a lull is long, the
+/// work is dear, and its effects are not over yet.
+const BUSY_PART: u32 = 5;
+
 pub(super) struct Lull {
     length: Duration,
     last: Option<Instant>,
@@ -28,7 +32,8 @@ impl Lull {
 
     /// Whether work has just been done: what comes now is not of a human pace.
     pub(super) fn is_busy(&self) -> bool {
-        self.last.is_some_and(|last| last.elapsed() < BUSY)
+        let near = BUSY.max(self.length / BUSY_PART);
+        self.last.is_some_and(|last| last.elapsed() < near)
     }
 
     /// To be called when work has come and before all that came is taken.
