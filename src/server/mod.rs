@@ -399,7 +399,7 @@ impl Server {
             scrape.stop();
         }
         if let Some(sharing) = self.sharing {
-            sharing.join();
+            sharing.join(left());
         }
         drop(self.quit_departures);
         self.house.close_journal();

@@ -1,11 +1,12 @@
 //! Whatever becomes of Redis: members are told, nothing is acknowledged that
 //! it does not hold, and everything goes on by itself when it is back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chitchat::chat::Kind;
 use chitchat::history::Store;
 use chitchat::rpc::Code;
+use chitchat::server::{Server, Settings};
 use chitchat::wire::{HEALTH_CHECK, Health, HealthQuery, Join, PastAsk};
 
 use crate::support::talk::{Talk, line};
@@ -218,6 +219,26 @@ fn a_server_that_was_paused_for_too_long_tells_its_members_and_goes_on() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_redis_that_stands_still() {
+    let Some(redis) = Redis::start() else { return };
+    let server = Server::start(Settings {
+        listen: vec!["127.0.0.1:0".to_owned()],
+        store: Store::Shared(redis.store()),
+        ..Settings::default()
+    })
+    .expect("it starts");
+    let mut alex = Peer::join(&server.addresses()[0], "Alex", 1);
+    redis.signal("-STOP");
+    alex.say("into the void", 5);
+    let begun = Instant::now();
+    server.stop(Duration::from_secs(1));
+    // Its answer is waited for longer than that.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(alex.status().0, Code::UNAVAILABLE.0);
+}
+
+#[test]
 fn what_redis_lost_is_found_missing_and_the_room_is_read_anew() {
     let Some(redis) = Redis::start() else { return };
     let server = patient(&redis);
@@ -241,7 +262,7 @@ fn what_redis_lost_is_found_missing_and_the_room_is_read_anew() {
         &server.address,
         Join {
             past: Some(PastAsk::After(0)),
-            sent: 8,
+            sent: 1,
             ..with_secret("Alex", 1)
         },
     );

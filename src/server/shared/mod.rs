@@ -25,7 +25,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use super::order::{Seated, Words};
 use super::rooms::SharedRoom;
@@ -76,9 +76,9 @@ pub(super) struct Shared {
 
 /// The threads that share the rooms.
 pub(super) struct Threads {
-    sequencer: JoinHandle<()>,
-    follower: JoinHandle<()>,
-    steward: JoinHandle<()>,
+    handles: [JoinHandle<()>; 3],
+    /// Disconnected when all of them have ended.
+    ended: Receiver<()>,
 }
 
 impl Shared {
@@ -139,7 +139,7 @@ impl Shared {
 
     /// Waits, unless the server stops: then it returns false at once.
     fn pause(&self, time: Duration) -> bool {
-        self.stop.recv_timeout(time) == Err(crossbeam_channel::RecvTimeoutError::Timeout)
+        self.stop.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
     }
 
     /// Brings something to the log, after what waits already. Waits if too
@@ -313,24 +313,38 @@ impl Threads {
         health: HealthBoard,
         fail: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
-        let with = |house: &Arc<House>| (house.clone(), shared.clone());
-        let sequencing = shared.clone();
-        let sequencer = thread("sequencer", move || sequencer::run(&sequencing))?;
-        let (at, of) = with(house);
-        let follower = thread("follower", move || following.run(&at, &of, &fail))?;
-        let (at, of) = with(house);
-        let steward = thread("steward", move || steward::run(&at, &of, &health))?;
+        let (alive, ended) = bounded::<()>(0);
+        let parts = || (alive.clone(), house.clone(), shared.clone());
+        let (life, _, of) = parts();
+        let sequencer = thread("sequencer", move || {
+            sequencer::run(&of);
+            drop(life);
+        })?;
+        let (life, at, of) = parts();
+        let follower = thread("follower", move || {
+            following.run(&at, &of, &fail);
+            drop(life);
+        })?;
+        let (life, at, of) = parts();
+        let steward = thread("steward", move || {
+            steward::run(&at, &of, &health);
+            drop(life);
+        })?;
         Ok(Self {
-            sequencer,
-            follower,
-            steward,
+            handles: [sequencer, follower, steward],
+            ended,
         })
     }
 
-    /// Waits for their ends, after [`Shared::stop`]: first for the sequencer,
-    /// that what was proposed still reaches the log.
-    pub(super) fn join(self) {
-        for thread in [self.sequencer, self.follower, self.steward] {
+    /// Waits for their ends, after [`Shared::stop`]: what was proposed still
+    /// reaches the log. Redis may not answer; then they are left alone after
+    /// `patience`, and end when they have lost theirs.
+    pub(super) fn join(self, patience: Duration) {
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("Redis does not answer, so what was said last may not be kept");
+            return;
+        }
+        for thread in self.handles {
             if thread.join().is_err() {
                 log::error!("a thread of the server panicked");
             }
