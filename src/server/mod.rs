@@ -5,11 +5,12 @@
 //! ```
 //!
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
-//! the order, [`journal`] keeps it, [`fanout`] hands it to everybody.
-//! [`departures`] waits for those who may come back, [`queries`] answers
-//! questions, [`sessions`] knows who is connected, [`gate`] who may be, [`pace`]
-//! how fast it may speak. [`metrics`] counts, and [`scrape`] shows the counts. This module starts them and
-//! ends them, in order.
+//! the order, [`journal`] keeps it, [`fanout`] hands it to everybody. Where
+//! servers share their rooms, [`shared`] makes the order instead, and [`order`]
+//! hides the difference. [`departures`] waits for those who may come back,
+//! [`queries`] answers questions, [`sessions`] knows who is connected, [`gate`]
+//! who may be, [`pace`] how fast it may speak. [`metrics`] counts, and
+//! [`scrape`] shows the counts. This module starts them and ends them, in order.
 
 mod departures;
 mod fanout;
@@ -40,7 +41,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
-use crate::history::shared::SharedLog;
 use crate::history::{HistoryError, Keep, Past, Store};
 use crate::rpc::{
     Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
@@ -59,7 +59,6 @@ use quota::Quota;
 use rooms::Rooms;
 use scrape::Scrape;
 use sessions::Sessions;
-use shared::Shared;
 
 pub use gate::{NamesError, Password, ReservedNames};
 pub use pace::Rate;
@@ -231,28 +230,9 @@ impl Server {
         let (failure, failed) = bounded(1);
         let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
-        let mut max_remembered = settings.max_remembered;
-        let order = match (&settings.store, opened.cache) {
-            (Store::Shared(store), Some(cache)) => {
-                let log = SharedLog::open(store, max_remembered).map_err(HistoryError::from)?;
-                if log.most_remembered() != max_remembered {
-                    max_remembered = log.most_remembered();
-                    log::warn!(
-                        "each room remembers {max_remembered} participants, as the first server \
-                         of this log said"
-                    );
-                }
-                Order::Shared(Arc::new(Shared::new(log, cache, keep)))
-            }
-            _ => Order::Here,
-        };
-        let (log_id, server) = match &order {
-            Order::Here => (None, 0),
-            Order::Shared(shared) => {
-                let log = shared.log();
-                (Some(log.id().to_owned()), log.server())
-            }
-        };
+        let order = Order::of(&settings, opened.cache, keep)?;
+        let max_remembered = order.most_remembered(settings.max_remembered);
+        let server = order.server();
         let stored = opened.rooms.iter().flat_map(|r| &r.members);
         let highest = stored.map(|m| m.key.0).max().unwrap_or(0);
         let next_member = first_of(server).max(highest + 1);
@@ -324,7 +304,7 @@ impl Server {
         .listen(&settings.listen)
         .inspect_err(|_| house.close_journal())?;
         for address in listening.addresses() {
-            report::start(address, log_id.as_deref());
+            report::start(address, house.order.log_id());
         }
         let scrape = settings
             .metrics

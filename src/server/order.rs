@@ -9,8 +9,10 @@ use super::rooms::SharedRoom;
 use super::session::{Chair, End};
 use super::shared::Shared;
 use super::step::{Change, Claim, Step};
-use super::{House, report, wall_ms};
-use crate::chat::{Ask, Loss, MemberKey, Name, Room, SessionNo};
+use super::{House, Settings, report, wall_ms};
+use crate::chat::{Ask, Loss, MemberKey, Name, Room, ServerNo, SessionNo};
+use crate::history::shared::SharedLog;
+use crate::history::{Cache, HistoryError, Keep, Store};
 use crate::wire::{Ending, PastAsk};
 
 /// Where the order is made.
@@ -37,6 +39,50 @@ pub(super) struct Words {
 }
 
 impl Order {
+    /// Where it is made for this store, whose cache this is if it has one.
+    pub(super) fn of(
+        settings: &Settings,
+        cache: Option<Cache>,
+        keep: Keep,
+    ) -> Result<Self, HistoryError> {
+        let (Store::Shared(store), Some(cache)) = (&settings.store, cache) else {
+            return Ok(Order::Here);
+        };
+        let log = SharedLog::open(store, settings.max_remembered)?;
+        if log.most_remembered() != settings.max_remembered {
+            log::warn!(
+                "each room remembers {} participants, as the first server of this log said",
+                log.most_remembered()
+            );
+        }
+        Ok(Order::Shared(Arc::new(Shared::new(log, cache, keep))))
+    }
+
+    /// This server's number among those that make it.
+    pub(super) fn server(&self) -> ServerNo {
+        match self {
+            Order::Here => 0,
+            Order::Shared(shared) => shared.log().server(),
+        }
+    }
+
+    /// The id of the log in which it is made, if it is elsewhere.
+    pub(super) fn log_id(&self) -> Option<&str> {
+        match self {
+            Order::Here => None,
+            Order::Shared(shared) => Some(shared.log().id()),
+        }
+    }
+
+    /// How many participants that left each room remembers, of which `asked`
+    /// is what this server was told.
+    pub(super) fn most_remembered(&self, asked: usize) -> usize {
+        match self {
+            Order::Here => asked,
+            Order::Shared(shared) => shared.log().most_remembered(),
+        }
+    }
+
     /// The room of this name, opened if there is none.
     pub(super) fn open(&self, house: &House, name: &Name) -> Result<SharedRoom, Ending> {
         match self {

@@ -9,7 +9,7 @@ use chitchat::history::{Keep, Store};
 use chitchat::rpc::Code;
 use chitchat::wire::{Join, PastAsk, Request};
 
-use crate::support::{Peer, Redis, TestServer, join};
+use crate::support::{Peer, Program, Redis, TestServer, fixed_port, join};
 
 /// A server that shares its rooms through this Redis.
 fn server(redis: &Redis) -> TestServer {
@@ -310,4 +310,21 @@ fn thousands_of_rooms_are_found_and_each_goes_on() {
     }
     let newest = Peer::ask(&one.address, in_room("Alex", ROOMS + 1));
     assert_eq!(newest.next().seq, 1);
+}
+
+#[test]
+fn a_client_goes_to_whichever_of_its_servers_is_there() {
+    let server = TestServer::start();
+    let nobody = format!("127.0.0.1:{}", fixed_port());
+    let args = [
+        "client",
+        "Alex",
+        "--server",
+        &nobody,
+        "--server",
+        &server.address,
+    ];
+    let mut alex = Program::start(&args);
+    alex.wait_for("Participant Alex joined");
+    assert!(alex.end().0.success());
 }
