@@ -15,7 +15,7 @@ use super::logging::LogArgs;
 use super::server::parse_time;
 use super::signals;
 use crate::chat::{Name, sanitise};
-use crate::client::terminal::{self, Look};
+use crate::client::terminal::{self, Colours, Look};
 use crate::client::{End, Format, Participant, Plain, Settings, say_lines};
 use crate::rpc::Keepalive;
 use crate::trace::line::client_process;
@@ -162,7 +162,10 @@ impl Args {
         let colour = is_coloured(config.text("color"));
         if interactive {
             let look = Look {
-                colour,
+                colours: match colour {
+                    true => colours_of_the_terminal(),
+                    false => Colours::None,
+                },
                 bell: config.is_on("bell"),
                 clock: config.is_on("clock"),
                 time: config.is_on("time"),
@@ -258,6 +261,16 @@ fn is_coloured(when: &str) -> bool {
         "always" => true,
         "never" => false,
         _ => is_terminal() && wanted(),
+    }
+}
+
+/// What the terminal says of itself. One that does not know the sequences for
+/// 256 colours could take them for others.
+fn colours_of_the_terminal() -> Colours {
+    let says = |name, what: &str| std::env::var(name).is_ok_and(|value| value.contains(what));
+    match says("TERM", "256color") || says("TERM", "direct") || says("COLORTERM", "") {
+        true => Colours::Many,
+        false => Colours::Basic,
     }
 }
 

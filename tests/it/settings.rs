@@ -6,19 +6,13 @@ use serde_json::Value;
 
 use crate::support::{Peer, Program, TestServer, Tmux, join};
 
-/// The codes of the sequences that colour what is shown.
-fn codes(coloured: &str) -> Vec<u32> {
+/// The sequences that colour what is shown, without those that end a colour.
+fn sequences(coloured: &str) -> Vec<&str> {
     let sequences = coloured.split("\u{1b}[").skip(1);
-    let codes = sequences
+    sequences
         .filter_map(|s| s.split_once('m'))
-        .flat_map(|(codes, _)| {
-            codes
-                .split(';')
-                .map(|code| code.parse().unwrap_or(0))
-                .collect::<Vec<_>>()
-        });
-    codes
-        .filter(|code| *code != 0 && *code != 39 && *code != 49)
+        .map(|(codes, _)| codes.trim_start_matches("0;"))
+        .filter(|codes| !["", "0", "39", "49"].contains(codes))
         .collect()
 }
 
@@ -26,11 +20,14 @@ fn codes(coloured: &str) -> Vec<u32> {
 fn colours_can_be_read_on_any_background_and_can_be_switched_off() {
     let server = TestServer::start();
     let mut aske = Peer::join(&server.address, "Aske", 1);
-    for (args, environment, coloured) in [
-        ("", "", true),
-        ("", "NO_COLOR=1 ", false),
-        ("--color never", "", false),
-        ("--color always", "NO_COLOR=1 ", true),
+    // (arguments, environment, whether there are colours, and if so 256)
+    for (args, environment, many) in [
+        ("", "", Some(true)),
+        ("", "TERM=screen ", Some(false)),
+        ("", "TERM=screen COLORTERM=truecolor ", Some(true)),
+        ("", "NO_COLOR=1 ", None),
+        ("--color never", "", None),
+        ("--color always", "NO_COLOR=1 ", Some(true)),
     ] {
         let alex = Tmux::start(80, 24);
         alex.run(&format!(
@@ -41,18 +38,19 @@ fn colours_can_be_read_on_any_background_and_can_be_switched_off() {
         aske.say("hi Alex", 1);
         alex.wait_for("Aske: hi Alex");
         alex.wait_for_line("Alex>");
-        let codes = codes(&alex.coloured());
-        assert_eq!(
-            !codes.is_empty(),
-            coloured,
-            "{args} {environment}: {codes:?}"
-        );
-        // neither black nor white, nor a background
-        for code in codes {
-            assert!(
-                [1, 2, 7].contains(&code) || (31..=36).contains(&code) || (91..=96).contains(&code),
-                "{code}"
-            );
+        let screen = alex.coloured();
+        let sequences = sequences(&screen);
+        let case = format!("{args} {environment}: {sequences:?}");
+        let is_name = |codes: &&&str| !["1", "2", "7"].contains(codes);
+        let names: Vec<_> = sequences.iter().filter(is_name).collect();
+        match many {
+            None => assert_eq!(sequences, [""; 0], "{case}"),
+            Some(many) => {
+                // Only a name is coloured, and nothing has a background.
+                let [name] = names[..] else { panic!("{case}") };
+                assert_eq!(name.starts_with("38;5;"), many, "{case}");
+                assert!(many || ["35", "91", "94", "95"].contains(name), "{case}");
+            }
         }
         alex.keys(&["C-d"]);
         assert_eq!(alex.ended(), 0);

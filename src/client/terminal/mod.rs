@@ -39,7 +39,7 @@ use paint::Painter;
 use screen::{Screen, Show};
 use stage::Stage;
 
-pub use paint::Look;
+pub use paint::{Colours, Look};
 
 /// A paste of more lines than this is sent only if that is meant.
 const MANY_LINES: usize = 3;
