@@ -13,6 +13,7 @@ mod helper;
 mod known;
 mod modes;
 mod paint;
+mod reflow;
 mod screen;
 mod stage;
 
@@ -36,6 +37,7 @@ use helper::{ClearOrLeave, Typing};
 use known::Known;
 use modes::KeyByKey;
 use paint::Painter;
+use reflow::Reflow;
 use screen::{Screen, Show};
 use stage::Stage;
 
@@ -70,6 +72,7 @@ pub fn run(
         known: known.clone(),
         asking: false,
         vanishes: Cell::new(false),
+        reflow: Reflow::new(),
     })?;
     if let Some(path) = &history
         && path.exists()
