@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use chitchat::wire::Request;
 use serde_json::Value;
 
 use crate::support::{Peer, Program, TestServer, Tmux, join};
@@ -83,6 +84,62 @@ fn many_joins_of_the_past_are_one_line_and_the_past_is_marked() {
         "{screen}"
     );
     drop(peers);
+}
+
+#[test]
+fn the_bell_rings_for_what_concerns_one_and_only_if_that_is_wanted() {
+    let server = TestServer::start();
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    aske.say("Alex, are you there?", 1);
+    aske.next();
+    for (args, rings) in [("--last 9 --bell", 2), ("--last 9", 0)] {
+        let alex = Tmux::start(80, 24);
+        let bytes = alex.record();
+        alex.run(&format!(
+            "clear; $C client Alex --server {} {args}",
+            server.address
+        ));
+        alex.wait_for("Alex joined");
+        alex.line("Alex is my own name");
+        alex.wait_for("Alex: Alex is my own name");
+        aske.say("Alexander is somebody else", 2);
+        aske.say("hello ALEX", 3);
+        aske.send(vec![Request::Say {
+            text: "psst".to_owned(),
+            to: "Alex".to_owned(),
+            sent: 4,
+        }]);
+        let last = format!("the last one of {rings}");
+        aske.say(&last, 5);
+        let shown = bytes.until(&last);
+        assert_eq!(shown.matches('\u{7}').count(), rings, "{args}: {shown:?}");
+        alex.keys(&["C-d"]);
+        assert_eq!(alex.ended(), 0);
+    }
+}
+
+#[test]
+fn the_time_of_day_is_that_of_the_zone_and_its_summer_time() {
+    let server = TestServer::start();
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    // (zone, minutes east of Greenwich now): one whose summer never ends.
+    for (zone, east) in [("UTC", 0), ("'AAA-1BBB-5:30,J1/0,J365/25'", 330)] {
+        let alex = Tmux::start(80, 24);
+        alex.run(&format!(
+            "clear; TZ={zone} $C client Alex --server {} --time",
+            server.address
+        ));
+        alex.wait_for("Alex joined");
+        aske.say("what time is it?", 1);
+        let said = aske.until("the question", |e| e.text == "what time is it?");
+        let minutes = said.last().unwrap().wall_ms / 60_000 + east;
+        let time = format!("{:02}:{:02} ", minutes / 60 % 24, minutes % 60);
+        let shown = alex.wait_until("the question", |s| s.contains("what time is it?"));
+        let line = shown.lines().find(|l| l.contains("what time")).unwrap();
+        assert!(line.starts_with(&time), "{time} in {zone}: {line}");
+        alex.keys(&["C-d"]);
+        assert_eq!(alex.ended(), 0);
+    }
 }
 
 #[test]

@@ -384,6 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_day_follows_summer_time() {
+        let mut p = painter(false);
+        p.zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // 2026-03-29: at 01:00 UTC two o'clock becomes three.
+        let one_utc = 1_774_746_000_000;
+        assert_eq!(p.time_of_day(one_utc - 1), "01:59 ");
+        assert_eq!(p.time_of_day(one_utc), "03:00 ");
+        assert_eq!(
+            p.time_of_day(0),
+            "      ",
+            "from a server that tells no time"
+        );
+    }
+
+    #[test]
     fn a_private_message_says_that_it_is_one() {
         let mut secret = event(Kind::Message, "Aske", "psst");
         secret.to = Some("Alex".into());
