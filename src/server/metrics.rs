@@ -23,7 +23,8 @@ const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0, 1024.0];
 #[derive(Default)]
 pub(super) struct Metrics {
     /// Events by kind: joins, messages, leaves, refusals.
-    events: [AtomicU64; 4],
+    /// By kind, in the order of [`Kind::ALL`].
+    events: [AtomicU64; Kind::ALL.len()],
     deliveries: AtomicU64,
     let_go: AtomicU64,
     clock: AtomicI64,
@@ -55,13 +56,7 @@ pub(super) struct Outboxes {
 
 impl Metrics {
     pub(super) fn event(&self, kind: Kind, time: i64) {
-        let at = match kind {
-            Kind::Join => 0,
-            Kind::Message => 1,
-            Kind::Leave => 2,
-            Kind::Refusal => 3,
-        };
-        self.events[at].fetch_add(1, Ordering::Relaxed);
+        self.events[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.clock.fetch_max(time, Ordering::Relaxed);
     }
 
@@ -126,12 +121,10 @@ impl Metrics {
             self.clock.load(Ordering::Relaxed),
         );
         out.head("chitchat_events_total", "counter", "Events that were kept");
-        for (kind, n) in ["join", "message", "leave", "refusal"]
-            .iter()
-            .zip(&self.events)
-        {
+        for (kind, n) in Kind::ALL.iter().zip(&self.events) {
             out.line(format_args!(
-                "chitchat_events_total{{kind=\"{kind}\"}} {}",
+                "chitchat_events_total{{kind=\"{}\"}} {}",
+                kind.word(),
                 get(n)
             ));
         }
