@@ -104,7 +104,8 @@ to, replayed and wall_ms; the kinds gap, resumed, past_gone, lost and ended tell
 of the connection.
 
 Exit codes: 0 left; 1 an error; 2 not understood; 3 no server could be reached;
-4 the server refused; 5 the server is gone and did not come back in time.";
+4 the server refused; 5 the server is gone and did not come back in time;
+130 and 143 ended at once, by a second Ctrl-C or SIGTERM.";
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
