@@ -229,8 +229,7 @@ fn a_process_that_exits_without_a_word() {
         client.signal("-INT");
         client.signal("-TERM");
         client.signal("-CONT");
-        let code = client.end().0.code();
-        assert!([Some(128 + 2), Some(128 + 15)].contains(&code), "{code:?}");
+        client.end();
     });
 }
 

@@ -291,6 +291,18 @@ fn a_signal_lets_the_client_leave_politely() {
 }
 
 #[test]
+fn a_second_signal_ends_the_client_at_once() {
+    let (server, address) = Program::server(&[]);
+    let mut client = Program::client("Alex", &address, &[]);
+    client.wait_for("Alex joined");
+    server.signal("-STOP"); // it could wait long for a goodbye
+    client.signal("-INT");
+    client.signal("-TERM");
+    let ended = code(client.end().0);
+    assert!([128 + 2, 128 + 15].contains(&ended), "{ended}");
+}
+
+#[test]
 fn a_signal_stops_the_server_and_tells_its_members() {
     for signal in ["-INT", "-TERM"] {
         let (server, address) = Program::server(&[]);
