@@ -53,11 +53,11 @@ impl Hint for Counter {
 impl Hinter for Typing {
     type Hint = Counter;
 
-    fn hint(&self, line: &str, _pos: usize, _: &Context<'_>) -> Option<Counter> {
+    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Counter> {
         // The first thing that the editor asks once the terminal is its own.
         match self.stage.editing() {
-            true => self.reflow.forget(),
-            false => self.reflow.mend(),
+            true => self.reflow.begin(),
+            false => self.reflow.mend(line, pos),
         }
         if self.asking {
             return None;

@@ -15,11 +15,15 @@ use unicode_width::UnicodeWidthChar;
 /// What the editor drew last.
 #[derive(Debug, Default)]
 struct Drawn {
+    /// How wide the editor takes the terminal to be: as it was when the line
+    /// began, or when the editor last took notice of a resize.
     columns: usize,
-    /// Prompt and line, up to the cursor.
+    prompt: String,
+    /// The line up to the cursor.
     before: String,
-    /// The line's rest, and the hint.
+    /// Its rest.
     after: String,
+    hint: String,
 }
 
 /// Rows below the first one.
@@ -30,38 +34,45 @@ struct Rows {
 }
 
 impl Drawn {
-    /// The rows that it took when it was drawn.
+    /// The rows that the editor believes it to take.
     fn believed(&self) -> Rows {
-        let cursor = wrapped(advance((0, 0), &self.before, self.columns), self.columns);
+        let columns = self.columns;
+        let place = |from, text: &str| wrapped(advance(from, text, columns), columns);
+        let cursor = place(place((0, 0), &self.prompt), &self.before);
+        let end = place(place(cursor, &self.after), &self.hint);
         Rows {
             to_cursor: cursor.0,
-            to_end: wrapped(advance(cursor, &self.after, self.columns), self.columns).0,
+            to_end: end.0,
         }
     }
 
     /// The rows that it takes on a terminal that now has so many columns.
     fn there(&self, columns: usize) -> Rows {
+        let before = format!("{}{}", self.prompt, self.before);
+        let after = format!("{}{}", self.after, self.hint);
+        let cursor = |columns| advance((0, 0), &before, columns);
+        let end = |columns| advance(cursor(columns), &after, columns);
         // Where the line filled its last row the editor broke it itself, and
         // such a break stays.
-        let drawn = advance(
-            (0, 0),
-            &format!("{}{}", self.before, self.after),
-            self.columns,
-        );
-        let is_broken = drawn.1 == self.columns;
-        let cursor = wrapped(advance((0, 0), &self.before, columns), columns).0;
-        let end = advance((0, 0), &format!("{}{}", self.before, self.after), columns);
-        let to_end = match is_broken {
-            true => end.0 + 1,
-            false => wrapped(end, columns).0,
+        let to_end = match end(self.columns).1 == self.columns {
+            true => end(columns).0 + 1,
+            false => wrapped(end(columns), columns).0,
         };
-        Rows {
-            to_cursor: match self.after.is_empty() {
-                true => to_end,
-                false => cursor,
-            },
-            to_end,
-        }
+        let to_cursor = match after.is_empty() {
+            true => to_end,
+            false => wrapped(cursor(columns), columns).0,
+        };
+        Rows { to_cursor, to_end }
+    }
+
+    /// Whether the editor, about to draw this line, takes the terminal to have
+    /// so many columns now. If it takes notice of a resize it draws a line again
+    /// that has not changed, or leaves it alone if it is a single row; keys can
+    /// come before that.
+    fn is_noticed(&self, line: &str, cursor: usize, columns: usize) -> bool {
+        let is_unchanged = (self.before.as_str(), self.after.as_str()) == line.split_at(cursor);
+        let is_a_row = self.believed().to_end == 0 && self.there(columns).to_end == 0;
+        is_unchanged || is_a_row
     }
 
     /// What moves the cursor and the rows to where the editor takes them to be,
@@ -130,18 +141,21 @@ impl Reflow {
         }
     }
 
-    /// A line begins: nothing of it is on the screen.
-    pub(super) fn forget(&self) {
-        *self.drawn.borrow_mut() = Drawn::default();
+    /// The editor begins a line: nothing of it is on the screen.
+    pub(super) fn begin(&self) {
+        *self.drawn.borrow_mut() = Drawn {
+            columns: columns(),
+            ..Drawn::default()
+        };
     }
 
     /// The editor draws its prompt.
     pub(super) fn prompt(&self, prompt: &str) {
-        let columns = terminal_size::terminal_size().map_or(0, |(w, _)| usize::from(w.0));
-        *self.drawn.borrow_mut() = Drawn {
-            columns,
-            before: prompt.to_owned(),
-            after: String::new(),
+        let mut drawn = self.drawn.borrow_mut();
+        *drawn = Drawn {
+            columns: drawn.columns,
+            prompt: prompt.to_owned(),
+            ..Drawn::default()
         };
     }
 
@@ -149,25 +163,32 @@ impl Reflow {
     pub(super) fn line(&self, line: &str, cursor: usize) {
         let mut drawn = self.drawn.borrow_mut();
         let (before, after) = line.split_at(cursor);
-        drawn.before.push_str(before);
-        drawn.after.push_str(after);
+        before.clone_into(&mut drawn.before);
+        after.clone_into(&mut drawn.after);
     }
 
     /// And then a hint.
     pub(super) fn hint(&self, hint: &str) {
-        self.drawn.borrow_mut().after.push_str(hint);
+        hint.clone_into(&mut self.drawn.borrow_mut().hint);
     }
 
-    /// The editor is about to draw again.
-    pub(super) fn mend(&self) {
-        let columns = terminal_size::terminal_size().map_or(0, |(w, _)| usize::from(w.0));
-        let mending = self.drawn.borrow().mending(columns);
-        if let Some(mending) = mending.filter(|_| self.is_on) {
+    /// The editor is about to draw again, this line.
+    pub(super) fn mend(&self, line: &str, cursor: usize) {
+        let columns = columns();
+        let mut drawn = self.drawn.borrow_mut();
+        if let Some(mending) = drawn.mending(columns).filter(|_| self.is_on) {
             let mut out = io::stdout();
             // Without a terminal there is nothing to mend.
             let _ = out.write_all(mending.as_bytes()).and_then(|()| out.flush());
         }
+        if drawn.is_noticed(line, cursor, columns) {
+            drawn.columns = columns;
+        }
     }
+}
+
+fn columns() -> usize {
+    terminal_size::terminal_size().map_or(0, |(w, _)| usize::from(w.0))
 }
 
 /// Whether a terminal breaks its rows anew. xterm, st and GNU screen cut them
@@ -188,6 +209,7 @@ mod tests {
             columns,
             before: before.to_owned(),
             after: after.to_owned(),
+            ..Drawn::default()
         }
     }
 
@@ -224,6 +246,14 @@ mod tests {
             Some("\r\x1b[2A\x1b[J\n")
         );
         assert_eq!(drawn(100, &full, "").mending(120), None);
+    }
+
+    #[test]
+    fn a_key_before_the_editor_takes_notice_is_drawn_for_the_old_width() {
+        let long = "x".repeat(100);
+        assert!(drawn(80, &long, "").is_noticed(&long, 100, 40));
+        assert!(!drawn(80, &long, "").is_noticed(&format!("{long}y"), 101, 40));
+        assert!(drawn(80, "hello", "").is_noticed("hello!", 6, 40));
     }
 
     #[test]
