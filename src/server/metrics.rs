@@ -22,7 +22,6 @@ const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0, 1024.0];
 
 #[derive(Default)]
 pub(super) struct Metrics {
-    /// Events by kind: joins, messages, leaves, refusals.
     /// By kind, in the order of [`Kind::ALL`].
     events: [AtomicU64; Kind::ALL.len()],
     deliveries: AtomicU64,
@@ -41,6 +40,8 @@ pub(super) struct Now {
     pub streams: usize,
     pub addresses: usize,
     pub rooms: usize,
+    pub away: usize,
+    pub questions: usize,
     pub outboxes: Outboxes,
 }
 
@@ -114,6 +115,18 @@ impl Metrics {
             now.addresses,
         );
         out.one("chitchat_rooms", "gauge", "Rooms", now.rooms);
+        out.one(
+            "chitchat_away",
+            "gauge",
+            "Lost participants whose grace period is not over",
+            now.away,
+        );
+        out.one(
+            "chitchat_questions",
+            "gauge",
+            "Questions that are being answered",
+            now.questions,
+        );
         out.one(
             "chitchat_clock",
             "gauge",
@@ -262,6 +275,8 @@ mod tests {
             streams: 4,
             addresses: 2,
             rooms: 1,
+            away: 6,
+            questions: 5,
             outboxes: Outboxes {
                 members: 3,
                 events: 9,
@@ -273,6 +288,8 @@ mod tests {
             "chitchat_streams 4",
             "chitchat_addresses 2",
             "chitchat_rooms 1",
+            "chitchat_away 6",
+            "chitchat_questions 5",
             "chitchat_clock 7",
             "chitchat_events_total{kind=\"message\"} 2",
             "chitchat_events_total{kind=\"join\"} 0",

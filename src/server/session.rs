@@ -367,10 +367,14 @@ impl Session<'_> {
                     );
                     let departure = Departure::now(chair.room, chair.key, self.no);
                     // However many come and vanish, so many are awaited.
-                    if self.house.departures.len() >= self.house.most_away {
-                        departure.announce(&mut departure.room().lock(), "lost", self.house);
-                    } else {
-                        let _ = self.house.departures.send(departure);
+                    match self.house.away.take() {
+                        Some(share) => {
+                            let _ = self.house.departures.send((departure, share));
+                        }
+                        None => {
+                            departure.announce(&mut departure.room().lock(), "lost", self.house);
+                            self.house.journal.settle();
+                        }
                     }
                     return ending;
                 }
