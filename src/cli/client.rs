@@ -268,8 +268,9 @@ fn is_coloured(when: &str) -> bool {
 /// What the terminal says of itself. One that does not know the sequences for
 /// 256 colours could take them for others.
 fn colours_of_the_terminal() -> Colours {
-    let says = |name, what: &str| std::env::var(name).is_ok_and(|value| value.contains(what));
-    match says("TERM", "256color") || says("TERM", "direct") || says("COLORTERM", "") {
+    let term = std::env::var("TERM").unwrap_or_default();
+    let is_told = std::env::var_os("COLORTERM").is_some_and(|v| !v.is_empty());
+    match is_told || term.contains("256color") || term.contains("direct") {
         true => Colours::Many,
         false => Colours::Basic,
     }
