@@ -19,7 +19,11 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub struct OwnServer {
     child: Child,
     address: String,
+    certificates: Option<Certificates>,
 }
+
+/// A folder of certificates made for the run; it goes when this is dropped.
+struct Certificates(PathBuf);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -27,20 +31,47 @@ pub enum OwnServerError {
     /// The program cannot be started.
     #[error("cannot start {0}")]
     Start(PathBuf, #[source] io::Error),
+    /// There are no certificates for it.
+    #[error("cannot make certificates in {0}")]
+    Certificates(PathBuf),
     /// It ended, or said nothing for so long.
     #[error("the server does not listen; what it says is above")]
     Silent,
 }
 
 impl OwnServer {
-    /// Starts `program` as a server on a free port of this machine. It logs
-    /// warnings only, unless `more`, the last of its arguments, says otherwise.
+    /// Starts `program` as a server on a free port of this machine, for so many
+    /// clients of this machine that speak as fast as they can, and with `tls`
+    /// with certificates of its own. It logs warnings only, unless `more`, the
+    /// last of its arguments, says otherwise.
     ///
     /// # Errors
     /// Why it does not listen.
-    pub fn start(program: &Path, store: &str, more: &[OsString]) -> Result<Self, OwnServerError> {
-        let mut child = Command::new(program)
+    pub fn start(
+        program: &Path,
+        store: &str,
+        clients: usize,
+        tls: bool,
+        more: &[OsString],
+    ) -> Result<Self, OwnServerError> {
+        let certificates = match tls {
+            true => Some(Certificates::make(program)?),
+            false => None,
+        };
+        let streams = clients.to_string();
+        let mut command = Command::new(program);
+        command
             .args(["server", "--listen", "127.0.0.1:0", "--store", store])
+            .args(["--rate-limit", "0", "--max-members", &streams])
+            .args(["--max-per-address", &streams]);
+        if let Some(Certificates(folder)) = &certificates {
+            command
+                .arg("--tls-cert")
+                .arg(folder.join("server.pem"))
+                .arg("--tls-key")
+                .arg(folder.join("server.key"));
+        }
+        let mut child = command
             .args(more)
             .env("RUST_LOG", "chitchat=warn")
             .stdin(Stdio::null())
@@ -51,10 +82,17 @@ impl OwnServer {
         let mut server = Self {
             child,
             address: String::new(),
+            certificates,
         };
         let address = said.and_then(|said| said.recv_timeout(PATIENCE).ok());
         server.address = address.ok_or(OwnServerError::Silent)?;
         Ok(server)
+    }
+
+    /// The file of the CA that its certificate is of, if it encrypts.
+    pub fn ca(&self) -> Option<PathBuf> {
+        let Certificates(folder) = self.certificates.as_ref()?;
+        Some(folder.join("ca.pem"))
     }
 
     /// Where it listens.
@@ -65,6 +103,28 @@ impl OwnServer {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+}
+
+impl Certificates {
+    fn make(program: &Path) -> Result<Self, OwnServerError> {
+        let name = format!("chitchat-bench-certs-{}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        let mut certs = Command::new(program);
+        certs.arg("certs").arg(&folder.0).stdout(Stdio::null());
+        match certs.status() {
+            Ok(status) if status.success() => Ok(folder),
+            Ok(_) => Err(OwnServerError::Certificates(folder.0.clone())),
+            Err(why) => Err(OwnServerError::Start(program.to_owned(), why)),
+        }
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        if let Err(why) = std::fs::remove_dir_all(&self.0) {
+            log::warn!("cannot remove {}: {why}", self.0.display());
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::figures::{Figures, Load};
 use super::plan::{Length, Pace, Plan};
 use super::process;
 use super::verdict::Verdict;
-use crate::rpc::{CallError, Dialler, Keepalive, outgoing};
+use crate::rpc::{Access, CallError, Dialler, Keepalive, outgoing};
 
 /// How long a connection may take.
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ const OTHER_FILES: u64 = 64;
 pub struct Target {
     /// `HOST:PORT` or `unix:PATH`.
     pub address: String,
+    /// What to show to get in.
+    pub access: Access,
     /// Its process, if it is on this machine.
     pub pid: Option<u32>,
 }
@@ -123,7 +125,11 @@ pub fn run(
     let mut director = Director {
         run: Arc::new(Run::new(plan.clone(), base_id, ended)),
         tag: random() % (1 << 24),
-        dialler: Dialler::with_poll_threads(plan.threads, Keepalive::default()),
+        dialler: Dialler::with_poll_threads(
+            plan.threads,
+            Keepalive::default(),
+            target.access.clone(),
+        ),
         voices: Vec::with_capacity(plan.clients()),
         reports,
         ended: Vec::new(),

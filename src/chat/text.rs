@@ -36,6 +36,10 @@ pub fn check_text(raw: &str) -> Result<&str, TextError> {
 /// (Unicode Standard Annex 9), zero-width characters, the byte order mark,
 /// interlinear annotation and tag characters.
 pub fn is_deceptive(c: char) -> bool {
+    // Most characters of most texts end here.
+    if matches!(c, ' '..='~') {
+        return false;
+    }
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, bail};
 use crossbeam_channel::Receiver;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::access::AccessArgs;
 use super::exit::Exit;
 use super::server::parse_time;
 use super::signals;
@@ -17,6 +19,7 @@ use crate::bench::{
     Progress, SyncTime, Target,
 };
 use crate::chat::{MAX_TEXT_CHARS, sanitise};
+use crate::rpc::ClientTls;
 
 const EXPLAINED: &str = "\
 Without --connect each load gets a server process of its own, on a free port of
@@ -48,7 +51,11 @@ pub(super) struct Args {
     /// time and memory are told then
     #[arg(long, value_name = "PID", requires = "connect")]
     server_pid: Option<u32>,
-    // TLS for --connect belongs here, beside the address.
+    #[command(flatten)]
+    access: AccessArgs,
+    /// Encrypt what goes to the own server, with certificates made for the run
+    #[arg(long, conflicts_with_all = ["connect", "tls_ca"])]
+    tls: bool,
     /// Where the own server keeps the rooms: memory or sqlite:PATH
     /// [default: memory; a new file for the load «durable»]
     #[arg(long, value_name = "STORE", conflicts_with = "connect")]
@@ -174,12 +181,14 @@ impl Args {
                 Ok(measured) => measured,
                 Err(error) => return refused(error),
             };
-            if let Some(header) = header.take() {
-                println!("{header}");
-            }
-            match self.json {
-                true => println!("{}", figures.to_json(name, sync)),
-                false => print_row(name, &figures, sync),
+            let told = match self.json {
+                true => format!("{}\n", figures.to_json(name, sync)),
+                false => rows(header.take(), name, &figures, sync),
+            };
+            match io::stdout().write_all(told.as_bytes()) {
+                // Whoever reads this has read enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                written => written.context("cannot write")?,
             }
             if !figures.verdict.is_clean() {
                 exit = Exit::Failed;
@@ -223,15 +232,23 @@ impl Args {
         let sync = store.sync_time()?;
         let own = match &self.connect {
             Some(_) => None,
-            None => Some(self.start_server(&store)?),
+            None => Some(self.start_server(plan, &store)?),
         };
+        let mut access = self.access.clone().read()?;
+        if let Some(own) = &own
+            && let Some(ca) = own.ca()
+        {
+            access.tls = Some(ClientTls::trust(&ca)?);
+        }
         let target = match (&own, &self.connect) {
             (Some(own), _) => Target {
                 address: own.address().to_owned(),
+                access,
                 pid: Some(own.pid()),
             },
             (None, address) => Target {
                 address: address.clone().unwrap_or_default(),
+                access,
                 pid: self.server_pid,
             },
         };
@@ -241,13 +258,16 @@ impl Args {
         Ok((ran?, sync))
     }
 
-    fn start_server(&self, store: &StorePlace) -> anyhow::Result<OwnServer> {
+    fn start_server(&self, plan: &Plan, store: &StorePlace) -> anyhow::Result<OwnServer> {
         let program = std::env::current_exe().context("cannot find this program's file")?;
-        Ok(OwnServer::start(
+        let own = OwnServer::start(
             &program,
             &store.argument,
+            plan.clients(),
+            self.tls,
             &self.server_args,
-        )?)
+        );
+        Ok(own?)
     }
 
     fn store(&self, durable: bool) -> anyhow::Result<StorePlace> {
@@ -265,21 +285,23 @@ impl Args {
     }
 }
 
-fn print_row(name: &str, figures: &Figures, sync: Option<SyncTime>) {
-    println!("{}", figures.row(name));
+fn rows(header: Option<String>, name: &str, figures: &Figures, sync: Option<SyncTime>) -> String {
+    let mut lines = Vec::from_iter(header);
+    lines.push(figures.row(name));
     if let Some(line) = figures.idle_line() {
-        println!("{:<13} {line}", "");
+        lines.push(format!("{:<13} {line}", ""));
     }
     if let Some(sync) = sync {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        println!(
+        lines.push(format!(
             "{:<13} this disk keeps 4 KiB in {:.3} ms at best, {:.3} median, {:.3} at worst",
             "",
             ms(sync.min),
             ms(sync.median),
             ms(sync.max)
-        );
+        ));
     }
+    lines.join("\n") + "\n"
 }
 
 /// Where an own server keeps its rooms.

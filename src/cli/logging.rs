@@ -47,14 +47,18 @@ impl LogArgs {
         let mut builder = Builder::new();
         // gRPC's core tells at info what interests only its own developers.
         builder.filter_level(LevelFilter::Error);
-        let level = self.log_level.unwrap_or(if self.is_given() {
-            LevelFilter::Info
-        } else {
-            quiet
-        });
-        builder.filter_module("chitchat", level);
-        if self.log_level.is_none() {
-            builder.parse_env("RUST_LOG");
+        match self.log_level {
+            None if std::env::var_os("RUST_LOG").is_some() => {
+                builder.parse_env("RUST_LOG");
+            }
+            level => {
+                let unset = if self.is_given() {
+                    LevelFilter::Info
+                } else {
+                    quiet
+                };
+                builder.filter_module("chitchat", level.unwrap_or(unset));
+            }
         }
         builder
             .target(Target::Pipe(Box::new(sink.clone())))

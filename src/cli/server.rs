@@ -23,6 +23,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What may be typed after `chitchat server`.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub(super) struct Args {
     /// Listen here: HOST:PORT, [HOST]:PORT or unix:PATH; port 0 lets the system
     /// choose; may be given more than once

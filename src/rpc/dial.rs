@@ -135,8 +135,8 @@ impl Dialler {
 
     /// As [`new`](Self::new), with this many poll threads, to which the
     /// connections are dealt in turn.
-    pub fn with_poll_threads(poll_threads: usize, keepalive: Keepalive) -> Self {
-        Self::build(poll_threads, keepalive, Access::default())
+    pub fn with_poll_threads(poll_threads: usize, keepalive: Keepalive, access: Access) -> Self {
+        Self::build(poll_threads, keepalive, access)
     }
 
     /// As [`new`](Self::new), with what it takes to get in.

@@ -19,6 +19,8 @@ use crate::wire::{Encoded, Ending, Frame, encode};
 pub(super) struct Fanout {
     metrics: Arc<Metrics>,
     rooms: HashMap<u32, Seats>,
+    /// Members of the rooms that something was handed out in since the last look.
+    reached: usize,
     /// Set once nobody gets anything any more.
     ended: Option<Ending>,
 }
@@ -39,8 +41,15 @@ impl Fanout {
         Self {
             metrics,
             rooms: HashMap::new(),
+            reached: 0,
             ended: None,
         }
+    }
+
+    /// How many members groups went to since the last call, about: those who
+    /// are in the rooms now.
+    pub(super) fn take_reached(&mut self) -> usize {
+        std::mem::take(&mut self.reached)
     }
 
     /// How full the outboxes are.
@@ -86,6 +95,7 @@ impl Fanout {
         for no in touched {
             if let Some(room) = self.rooms.get_mut(&no) {
                 room.hand_out();
+                self.reached += room.seats.len();
                 let (delivered, let_go) = (&mut room.delivered, &mut room.let_go);
                 self.metrics
                     .delivered(std::mem::take(delivered), std::mem::take(let_go));

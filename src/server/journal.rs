@@ -29,8 +29,14 @@ const QUEUE: usize = 4096;
 /// some 900 bytes on the wire, and gRPC clients read 4 MB by default.
 const MAX_GROUP: usize = 1024;
 
-/// The journal thread's lull between groups when steps come without a pause.
-const LULL: Duration = Duration::from_micros(200);
+/// The shortest and the longest lull between groups when steps come without a
+/// pause.
+const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(25)];
+
+/// What a lull grows by for each member that the last group went to: about
+/// twice what sending it one frame costs. So while the poll threads send a
+/// group the next one gathers, and a wide room gets few large ones.
+const LULL_A_SEAT: Duration = Duration::from_micros(20);
 
 /// What is handed over.
 pub(super) enum Message {
@@ -76,6 +82,7 @@ impl Journal {
             failed: Box::new(failed),
             records: Vec::with_capacity(MAX_GROUP),
             sequels: Vec::with_capacity(MAX_GROUP),
+            lull: Lull::new(LULLS[0]),
             quits: false,
         };
         Self {
@@ -98,8 +105,8 @@ impl Journal {
     }
 
     /// To be called after a hand-over, when the room's lock is free again: keeps
-    /// a group on this thread, unless another keeps one at the moment, and
-    /// leaves the rest to the journal thread.
+    /// a group on this thread, unless another keeps one at the moment or has
+    /// just kept one, and leaves the rest to the journal thread.
     pub(super) fn settle(&self) {
         let mut keeper = match self.keeper.try_lock() {
             Ok(keeper) => keeper,
@@ -107,7 +114,9 @@ impl Journal {
             // Whoever has it looks at the queue once more when it lets go.
             Err(TryLockError::WouldBlock) => return,
         };
-        keeper.keep_group(&self.queue);
+        if !keeper.lull.is_busy() {
+            keeper.keep_group(&self.queue);
+        }
         self.let_go(keeper);
     }
 
@@ -125,17 +134,15 @@ impl Journal {
 
     /// The journal thread: keeps groups until it is told to quit.
     pub(super) fn run(&self) {
-        let mut lull = Lull::new(LULL);
         while self.bell.recv().is_ok() {
             let mut keeper = self
                 .keeper
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             // While it has work it does not let go, so that groups gather.
-            lull.gather();
+            keeper.lull.gather();
             while keeper.keep_group(&self.queue) {
-                lull.done();
-                lull.gather();
+                keeper.lull.gather();
             }
             if keeper.quits {
                 return;
@@ -157,6 +164,8 @@ struct Keeper {
     /// The group, in two halves with the same indices.
     records: Vec<Record>,
     sequels: Vec<Sequel>,
+    /// The journal thread's, between groups.
+    lull: Lull,
     quits: bool,
 }
 
@@ -183,6 +192,11 @@ impl Keeper {
         let any = !self.records.is_empty() || last.is_some();
         if !self.records.is_empty() {
             self.keep();
+            let seats = u32::try_from(self.fanout.take_reached()).unwrap_or(u32::MAX);
+            let [shortest, longest] = LULLS;
+            let length = LULL_A_SEAT.saturating_mul(seats);
+            self.lull.set_length(length.clamp(shortest, longest));
+            self.lull.done();
         }
         match last {
             Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),

@@ -126,15 +126,22 @@ impl Fields {
     }
 
     /// Adds a number.
-    pub fn number(mut self, key: &str, value: impl Into<i128>) -> Self {
+    pub fn number(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.key(key);
         // writing to a String cannot fail
-        let _ = write!(self.0, " {key}={}", value.into());
+        let _ = write!(self.0, "{value}");
         self
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push(' ');
+        self.0.push_str(key);
+        self.0.push('=');
     }
 
     /// Adds a text, quoted and escaped if it needs to be.
     pub fn text(mut self, key: &str, value: &str) -> Self {
-        let _ = write!(self.0, " {key}=");
+        self.key(key);
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         if !value.is_empty() && value.chars().all(plain) {
             self.0.push_str(value);

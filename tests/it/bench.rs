@@ -45,6 +45,52 @@ fn with<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
+fn an_own_server_holds_nobody_back() {
+    // The defaults take 1000 streams from an address and 20 messages a second
+    // from a member, once its first 100 are through.
+    let (code, objects) = bench(&[
+        "bench",
+        "--senders=1",
+        "--receivers=1",
+        "--idle=1001",
+        "--messages=1000",
+        "--warmup=0",
+        "--json",
+    ]);
+    let figures = &objects[0];
+    assert_eq!(code, 0, "{figures:#}");
+    let rate = figures["publishes_per_s"].as_f64().unwrap();
+    assert!(rate > 100.0, "{figures:#}");
+}
+
+#[test]
+fn arguments_for_the_own_server_win_over_those_that_it_gets_anyway() {
+    let (status, _, err) = Program::start(&with(&SMALL, &["--", "--max-per-address", "3"])).end();
+    assert_eq!(status.code(), Some(4), "{err:?}");
+}
+
+#[test]
+fn an_own_server_can_be_encrypted() {
+    let (code, objects) = bench(&with(&SMALL, &["--tls"]));
+    assert_eq!(code, 0, "{objects:#?}");
+    // Clients that do not encrypt have no business with such a server.
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    assert!(Program::start(&["certs", dir]).end().0.success());
+    let (cert, key, ca) = (
+        format!("{dir}/server.pem"),
+        format!("{dir}/server.key"),
+        format!("{dir}/ca.pem"),
+    );
+    let (_server, address) = Program::server(&["--tls-cert", &cert, "--tls-key", &key]);
+    let connect = ["--connect", &address, "--tls-ca", &ca];
+    let (code, objects) = bench(&with(&SMALL, &connect));
+    assert_eq!(code, 0, "{objects:#?}");
+    let (status, _, err) = Program::start(&with(&SMALL, &connect[..2])).end();
+    assert_eq!(status.code(), Some(3), "{err:?}");
+}
+
+#[test]
 fn a_short_load_on_its_own_server_has_a_clean_verdict_and_all_figures() {
     let (code, objects) = bench(&SMALL);
     let figures = &objects[0];

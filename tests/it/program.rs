@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use chitchat::chat::Kind;
@@ -437,4 +438,25 @@ fn a_gone_reader_of_its_output_is_no_error_for_the_client() {
     client.wait_for("joined");
     client.type_line("exit");
     assert!(client.end().0.success());
+}
+
+#[test]
+fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
+    for (level, args, logged) in [
+        ("error", &[][..], false),
+        ("info", &[], true),
+        ("error", &["--log-level", "info"], true),
+    ] {
+        // It begins to listen, and ends because there are no metrics to serve.
+        let output = Command::new(env!("CARGO_BIN_EXE_chitchat"))
+            .args(["server", "--listen", "127.0.0.1:0", "--store", "memory"])
+            .args(["--metrics", "no address"])
+            .args(args)
+            .env("RUST_LOG", level)
+            .output()
+            .unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains("cannot serve metrics"), "{log}");
+        assert_eq!(log.contains(" START "), logged, "{level} {args:?}: {log}");
+    }
 }
