@@ -18,6 +18,7 @@ use grpcio::{
 
 use super::args::{self, ConnectionLimits};
 use super::caller::{Caller, network, password_of};
+use super::sever::Severer;
 use super::standard::Stopped;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
@@ -35,8 +36,8 @@ const REQUEST_SLOTS: usize = 32;
 /// a server's health changes twice in its life.
 pub(super) const REPLY_OUTBOX: usize = 4;
 
-/// Whether a call of this network is worth beginning.
-type Admit = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+/// Whether a call of this peer, as gRPC writes its address, is worth beginning.
+type Admit = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// A service being put together. The functions that it is given run on poll
 /// threads: they must hand their call to a thread of its own and return.
@@ -106,10 +107,18 @@ impl Listener {
         }
     }
 
-    /// Asks, for calls that are added after this, whether one is worth beginning.
-    /// Those that are not are cancelled, at the least cost.
+    /// Asks, for calls that are added after this, whether one of that network is
+    /// worth beginning. One that is not is cancelled, at the least cost, and its
+    /// connection is cut off.
     pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        self.admit = Arc::new(admit);
+        let severer = Severer::start();
+        self.admit = Arc::new(move |peer| {
+            let admitted = network(peer).is_none_or(&admit);
+            if !admitted {
+                severer.sever(peer);
+            }
+            admitted
+        });
         self
     }
 
@@ -225,7 +234,7 @@ impl Listener {
 }
 
 fn admits(admit: &Admit, ctx: &RpcContext<'_>) -> bool {
-    network(&ctx.peer()).is_none_or(|network| admit(network))
+    admit(&ctx.peer())
 }
 
 /// A panic in a handler would silently end its poll thread.

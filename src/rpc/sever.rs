@@ -1,0 +1,142 @@
+//! Cuts off single connections, past gRPC's core, which offers no way to end
+//! one. Whoever floods the server with calls that it takes back at once
+//! (CVE-2023-44487) keeps a poll thread reading as long as anything is there to
+//! be read, and nothing else bounds what those calls cost.
+
+use std::net::SocketAddr;
+
+use crossbeam_channel::{Sender, bounded};
+
+/// Connections that may wait to be cut off. One more is cut off at its next
+/// call.
+const WAITING: usize = 64;
+
+/// A way to have connections cut off by a thread of its own, which ends with
+/// it.
+pub(super) struct Severer(Sender<SocketAddr>);
+
+impl Severer {
+    /// Starts the thread. Without one, or on a system that has no way to do it,
+    /// nothing is cut off.
+    pub(super) fn start() -> Self {
+        let (send, peers) = bounded::<SocketAddr>(WAITING);
+        let severs = std::thread::Builder::new()
+            .name("severer".to_owned())
+            .spawn(move || {
+                let mut able = true;
+                for peer in peers {
+                    // Said once: a flood shall not fill the log too.
+                    if let Err(why) = sever(peer)
+                        && std::mem::take(&mut able)
+                    {
+                        log::error!("a connection with too many calls cannot be reset: {why}");
+                    }
+                }
+            });
+        if let Err(why) = severs {
+            log::error!("cannot start a thread that cuts floods off: {why}");
+        }
+        Self(send)
+    }
+
+    /// Has the connection of this peer, as gRPC writes its address, reset.
+    /// Waits for nothing.
+    pub(super) fn sever(&self, peer: &str) {
+        if let Some(peer) = address(peer) {
+            let _ = self.0.try_send(peer); // its next call asks again
+        }
+    }
+}
+
+/// The address in what gRPC writes of a peer, such as `ipv4:127.0.0.1:50052`
+/// or `ipv6:%5B::1%5D:50052`.
+fn address(peer: &str) -> Option<SocketAddr> {
+    let (_, address) = peer.split_once(':')?;
+    let address = address.replace("%5B", "[").replace("%5D", "]");
+    address.parse().ok()
+}
+
+/// Resets this process's connection with `peer`. Returns whether there is one.
+///
+/// The socket's number may be another's by the time it is looked at, so a
+/// duplicate is made first, and asked who is at its other end.
+#[cfg(target_os = "linux")]
+fn sever(peer: SocketAddr) -> std::io::Result<bool> {
+    use rustix::io::Errno;
+    use rustix::net::{connect_unspec, getpeername};
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let socket = match pidfd_getfd(&this, number, PidfdGetfdFlags::empty()) {
+            Err(Errno::BADF) => continue, // closed meanwhile
+            socket => socket?,
+        };
+        let Some(other) = getpeername(&socket)
+            .ok()
+            .flatten()
+            .and_then(|other| SocketAddr::try_from(other).ok())
+        else {
+            continue; // no connection, or not over a network
+        };
+        if (other.ip().to_canonical(), other.port()) == (peer.ip().to_canonical(), peer.port()) {
+            // Not a shutdown: what was received would still be read, megabytes.
+            connect_unspec(&socket)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sever(_: SocketAddr) -> std::io::Result<bool> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn peers_as_grpc_writes_them_have_an_address() {
+        for (peer, expected) in [
+            ("ipv4:127.0.0.1:50052", Some("127.0.0.1:50052")),
+            ("ipv6:%5B::1%5D:50052", Some("[::1]:50052")),
+            ("ipv6:[::1]:50052", Some("[::1]:50052")),
+            ("unix:/tmp/chat.sock", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|e| e.parse().unwrap());
+            assert_eq!(address(peer), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn one_connection_is_reset_and_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut pairs: Vec<_> = (0..3)
+            .map(|_| {
+                let out = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                (out, listener.accept().unwrap().0)
+            })
+            .collect();
+        // Both ends are in this process, so the other one may be the one found.
+        let peer = pairs[1].0.local_addr().unwrap();
+        assert!(sever(peer).unwrap());
+        assert!(!sever(peer).unwrap(), "it is gone");
+        let ended = pairs[1].0.read(&mut [0]);
+        assert!(ended.as_ref().map_or(true, |n| *n == 0), "{ended:?}");
+        for at in [0, 2] {
+            let (out, into) = &mut pairs[at];
+            std::io::Write::write_all(into, b"x").unwrap();
+            out.read_exact(&mut [0]).unwrap();
+        }
+    }
+}
