@@ -74,6 +74,7 @@ fn run(house: &House, connection: Connection) {
         connection: &connection,
         no,
         seat: None,
+        is_detached: false,
         pace: house.rate.map(|rate| Pace::new(rate, Instant::now())),
     };
     // A panic ends this session and nothing else; grpcio would answer it with
@@ -84,7 +85,12 @@ fn run(house: &House, connection: Connection) {
     // The first reason is the one that the client was told.
     let told = connection.outbox();
     house.metrics.ended(told.ending().unwrap_or(&ending));
-    connection.finish(ending, LAST_FRAMES);
+    // The journal closes the outbox of whoever it lets go, at the place in the
+    // order at which it left: what was said before that still goes out.
+    match session.is_detached {
+        true => connection.finished(LAST_FRAMES),
+        false => connection.finish(ending, LAST_FRAMES),
+    };
     drop(place);
 }
 
@@ -93,6 +99,8 @@ struct Session<'a> {
     connection: &'a Connection,
     no: SessionNo,
     seat: Option<Chair>,
+    /// Whether the journal was told to let its participant go.
+    is_detached: bool,
     /// `None`: it may speak as fast as it likes.
     pace: Option<Pace>,
 }
@@ -347,6 +355,7 @@ impl Session<'_> {
                 Loss::None => return ending,
                 Loss::Left(parted) => (Some(parted), "lost", ending),
                 Loss::Away => {
+                    self.is_detached = true;
                     self.hand_over(Step::detached(&room, chair.key, ending.clone()));
                     drop(room);
                     self.house.journal.settle();
@@ -358,16 +367,21 @@ impl Session<'_> {
                     );
                     let departure = Departure::now(chair.room, chair.key, self.no);
                     // However many come and vanish, so many are awaited.
-                    if self.house.departures.len() >= self.house.most_away {
-                        departure.announce(&mut departure.room().lock(), "lost", self.house);
-                    } else {
-                        let _ = self.house.departures.send(departure);
+                    match self.house.away.take() {
+                        Some(share) => {
+                            let _ = self.house.departures.send((departure, share));
+                        }
+                        None => {
+                            departure.announce(&mut departure.room().lock(), "lost", self.house);
+                            self.house.journal.settle();
+                        }
                     }
                     return ending;
                 }
             },
         };
         if let Some(parted) = parted {
+            self.is_detached = true;
             let change = Change::Detach(chair.key, ending.clone());
             self.hand_over(Step::parted(&room, parted, why, change));
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::past::word;
 use super::readers::Readers;
 use super::{Lock, connect, explain};
 use crate::chat::Audience;
@@ -190,7 +189,7 @@ fn keep(connection: &mut Connection, group: &[Record]) -> rusqlite::Result<()> {
                 room,
                 event.time,
                 event.seq.cast_signed(),
-                word(event.kind),
+                event.kind.word(),
                 event.sender_id,
                 event.sender,
                 event.text,

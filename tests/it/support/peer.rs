@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Access, CallError, Dialler, FrameWriter, Keepalive};
 use chitchat::wire::{ClientFrame, Join, Received, Request};
@@ -147,6 +149,19 @@ impl Peer {
                     self.name
                 ),
                 Err(_) => panic!("{} waits for {what} in vain; it got {events:#?}", self.name),
+            }
+        }
+    }
+
+    /// The events that come within this time.
+    pub fn listen(&self, time: Duration) -> Vec<Event> {
+        let until = Instant::now() + time;
+        let mut events = Vec::new();
+        loop {
+            match self.told.recv_deadline(until) {
+                Ok(Told::Events(frame)) => events.extend(frame.into_iter().map(|r| r.event)),
+                Ok(Told::End(end)) => panic!("{} listens and its stream ends: {end:?}", self.name),
+                Err(_) => return events,
             }
         }
     }
