@@ -16,7 +16,7 @@ quoted = '$(subst ','\'',$(value $1))'
 # The first build shows how far it is; later ones say nothing but errors.
 QUIET = $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/chitchat),--quiet)
 
-.PHONY: help run-server run-client build test lint fmt demo cluster bench clean
+.PHONY: help run-server run-client build test lint fmt demo cluster bench fuzz audit clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -56,6 +56,12 @@ LOADS := chat-10 chat-256 fan-64 fan-256 bulk-1 durable
 
 bench: ## measure the server [ARGS='--json']
 	@$(SETUP) cargo run --release $(QUIET) -- bench $(LOADS) $(ARGS)
+
+fuzz: ## throw made-up input at the parsers [ARGS=SECONDS for each]
+	@scripts/fuzz.sh $(ARGS)
+
+audit: ## look the dependencies up: advisories, licences, sources
+	@scripts/audit.sh
 
 clean: ## remove what was built, gRPC's C core (7 to 8 minutes) too
 	$(SETUP) cargo clean

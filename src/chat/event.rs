@@ -23,6 +23,27 @@ pub enum Kind {
     Refusal,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 4] = [Kind::Join, Kind::Message, Kind::Leave, Kind::Refusal];
+
+    /// The kind's word wherever it is written: in logs, histories, metrics and
+    /// JSON. It is read back from the first two, so it never changes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Join => "join",
+            Kind::Message => "message",
+            Kind::Leave => "leave",
+            Kind::Refusal => "refusal",
+        }
+    }
+
+    /// The kind with this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
 /// Who a participant is, for as long as the room remembers it: unlike its id
 /// and its name nobody else ever gets it. Never sent to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,5 +114,20 @@ impl RoomId {
             DEFAULT_ROOM => DEFAULT_ROOM.to_owned(),
             name => format!("#{name}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_from_its_word() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_word(kind.word()), Some(kind));
+        }
+        assert_eq!(Kind::of_word("Join"), None);
+        // The metrics count by the number of a kind.
+        assert_eq!(Kind::ALL.map(|kind| kind as usize), [0, 1, 2, 3]);
     }
 }

@@ -3,11 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use super::check::{print, unreadable};
+use super::check::{print, read, unreadable};
 use crate::trace::before::{find, words};
-use crate::trace::order::Trace;
 
 const EVENTS: &str = "\
 An event is written as
@@ -48,15 +45,7 @@ impl Before {
     }
 
     fn answer(&self) -> anyhow::Result<String> {
-        let trace = Trace::read(&self.logs)?;
-        let room = match &self.room {
-            None => None,
-            Some(name) => Some(
-                trace
-                    .room(name)
-                    .with_context(|| format!("no log tells of a room «{name}»"))?,
-            ),
-        };
+        let (trace, room) = read(&self.logs, self.room.as_deref())?;
         let a = find(&trace, &self.a, room)?;
         let b = find(&trace, &self.b, room)?;
         Ok(words(&trace, (a, &self.a), (b, &self.b)))

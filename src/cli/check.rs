@@ -4,8 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use crate::chat::sanitise;
 use crate::trace::check::Verdict;
+use crate::trace::names::NameId;
 use crate::trace::order::Trace;
 
 const EXIT_CODES: &str = "\
@@ -34,6 +37,20 @@ impl Check {
         print(verdict.words().as_bytes())?;
         Ok(ExitCode::from(u8::from(!verdict.holds())))
     }
+}
+
+/// Reads the logs, and finds the room that is meant, if one is.
+pub(super) fn read(
+    logs: &[PathBuf],
+    room: Option<&str>,
+) -> anyhow::Result<(Trace, Option<NameId>)> {
+    let trace = Trace::read(logs)?;
+    let room = room.map(|name| {
+        let found = trace.room(name);
+        found.with_context(|| format!("no log tells of a room «{name}»"))
+    });
+    let room = room.transpose()?;
+    Ok((trace, room))
 }
 
 /// Says why the logs cannot be read: that is exit code 2.

@@ -15,7 +15,7 @@ use super::logging::LogArgs;
 use super::server::parse_time;
 use super::signals;
 use crate::chat::{Name, sanitise};
-use crate::client::terminal::{self, Look};
+use crate::client::terminal::{self, Colours, Look};
 use crate::client::{End, Format, Participant, Plain, Settings, say_lines};
 use crate::rpc::Keepalive;
 use crate::trace::line::client_process;
@@ -105,7 +105,8 @@ to, replayed and wall_ms; the kinds gap, resumed, past_gone, lost and ended tell
 of the connection.
 
 Exit codes: 0 left; 1 an error; 2 not understood; 3 no server could be reached;
-4 the server refused; 5 the server is gone and did not come back in time.";
+4 the server refused; 5 the server is gone and did not come back in time;
+130 and 143 ended at once, by a second Ctrl-C or SIGTERM.";
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
@@ -163,7 +164,10 @@ impl Args {
         let colour = is_coloured(config.text("color"));
         if interactive {
             let look = Look {
-                colour,
+                colours: match colour {
+                    true => colours_of_the_terminal(),
+                    false => Colours::None,
+                },
                 bell: config.is_on("bell"),
                 clock: config.is_on("clock"),
                 time: config.is_on("time"),
@@ -260,6 +264,17 @@ fn is_coloured(when: &str) -> bool {
         "always" => true,
         "never" => false,
         _ => is_terminal() && wanted(),
+    }
+}
+
+/// What the terminal says of itself. One that does not know the sequences for
+/// 256 colours could take them for others.
+fn colours_of_the_terminal() -> Colours {
+    let term = std::env::var("TERM").unwrap_or_default();
+    let is_told = std::env::var_os("COLORTERM").is_some_and(|v| !v.is_empty());
+    match is_told || term.contains("256color") || term.contains("direct") {
+        true => Colours::Many,
+        false => Colours::Basic,
     }
 }
 

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::check::{print, unreadable};
+use super::check::{print, read, unreadable};
 use crate::chat::sanitise;
 use crate::trace::diagram::{Choice, Drawn, Format, SHIVIZ_PARSER, draw};
-use crate::trace::order::Trace;
 
 const FORMATS: &str = "\
 The format is that of the file's name: .svg is a picture; .mmd and .mermaid are
@@ -84,15 +83,7 @@ impl Diagram {
 
     fn draw(&self) -> anyhow::Result<(Drawn, Format)> {
         let format = self.format()?;
-        let trace = Trace::read(&self.logs)?;
-        let room = match &self.room {
-            None => None,
-            Some(name) => Some(
-                trace
-                    .room(name)
-                    .with_context(|| format!("no log tells of a room «{name}»"))?,
-            ),
-        };
+        let (trace, room) = read(&self.logs, self.room.as_deref())?;
         let mut only = Vec::new();
         for name in &self.only {
             let id = trace.log.names.find(name);

@@ -4,12 +4,11 @@ use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::json;
 
 use super::access::AccessArgs;
 use super::exit::Exit;
-use crate::chat::{Event, Kind, sanitise};
-use crate::client::shown;
+use crate::chat::{Name, sanitise};
+use crate::client::{json, shown};
 use crate::rpc::{Access, CallError, Dialler, Keepalive};
 use crate::wire::{HistoryQuery, PastAsk};
 
@@ -30,7 +29,7 @@ pub(super) struct Args {
     )]
     server: String,
     /// Only the last so many events
-    #[arg(long, value_name = "EVENTS")]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
     /// Only events after this Lamport time
     #[arg(long, value_name = "L", conflicts_with = "last")]
@@ -72,12 +71,13 @@ impl Args {
         };
         let dialled =
             Dialler::with_access(Keepalive::default(), access).dial(&self.server, DIAL_PATIENCE)?;
+        let room = Name::parse_room(&self.room).map_or(self.room.clone(), |n| n.to_string());
         let mut events = dialled.history(&query)?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         while let Some(page) = events.recv()? {
             for received in page {
                 match self.json {
-                    true => writeln!(out, "{}", as_json(&received.event))?,
+                    true => writeln!(out, "{}", json::event(&received.event, &room))?,
                     false => writeln!(out, "{}", shown(&received.event, false))?,
                 }
             }
@@ -101,22 +101,4 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
-}
-
-fn as_json(event: &Event) -> serde_json::Value {
-    json!({
-        "L": event.time,
-        "seq": event.seq,
-        "kind": match event.kind {
-            Kind::Join => "join",
-            Kind::Message => "message",
-            Kind::Leave => "leave",
-            Kind::Refusal => "refusal",
-        },
-        "sender": event.sender.as_ref(),
-        "id": event.sender_id,
-        "text": event.text,
-        "sent": event.sent,
-        "wall_ms": event.wall_ms,
-    })
 }

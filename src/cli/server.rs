@@ -149,6 +149,13 @@ struct Limits {
     /// Open so many rooms
     #[arg(long, value_name = "ROOMS", default_value_t = Settings::default().max_rooms)]
     max_rooms: usize,
+    /// Await so many participants that lost their connections; more have left
+    /// at once
+    #[arg(long, value_name = "NAMES", default_value_t = Settings::default().max_away)]
+    max_away: usize,
+    /// Answer so many questions (Who, Rooms) at once
+    #[arg(long, value_name = "CALLS", default_value_t = Settings::default().max_questions)]
+    max_questions: usize,
     /// Remember so many participants that left each room
     #[arg(long, value_name = "NAMES", default_value_t = Settings::default().max_remembered)]
     max_remembered: usize,
@@ -165,6 +172,9 @@ struct Limits {
     /// JOIN
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     first_frame: Duration,
+    /// Close a connection on which no call goes on for so long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time)]
+    idle: Duration,
 }
 
 impl Args {
@@ -202,10 +212,13 @@ impl Args {
             grace: self.grace,
             outbox_events: self.outbox,
             first_frame: self.limits.first_frame,
+            idle: self.limits.idle,
             max_sessions: self.limits.max_members,
             max_per_address: self.limits.max_per_address,
             max_per_connection: self.limits.max_per_connection,
             max_rooms: self.limits.max_rooms,
+            max_away: self.limits.max_away,
+            max_questions: self.limits.max_questions,
             max_remembered: self.limits.max_remembered,
             max_receive_bytes: self.limits.max_receive,
             rate: (self.limits.rate_limit > 0.0).then_some(Rate {

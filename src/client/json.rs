@@ -1,4 +1,4 @@
-//! What happens, as JSON: one object each.
+//! Events, and whatever else happens, as JSON: one object each.
 //!
 //! | key | in | what |
 //! |---|---|---|
@@ -9,10 +9,10 @@
 //! | `L` | events | the room's Lamport time |
 //! | `seq` | events | the number in the room; 0 if not all see the event |
 //! | `sent` | events | the sender's own Lamport time of the send |
-//! | `own` | events | this client's own Lamport time of the receipt |
 //! | `to` | events | the recipient of a private message, or null |
-//! | `replayed` | events | whether it is from the past |
 //! | `wall_ms` | events | milliseconds since the Unix epoch, by the server's clock |
+//! | `own` | events that a client received | its own Lamport time of the receipt |
+//! | `replayed` | events that a client received | whether it is from the past |
 //! | `from`, `to` | `gap` | the numbers of the events that are missing |
 //! | `missed` | `resumed` | how many events the loss had kept back |
 //! | `why`, `retry_ms` | `lost` | why, and when the next try begins |
@@ -22,27 +22,32 @@
 use serde_json::{Value, json};
 
 use super::{End, Happening};
-use crate::chat::Kind;
+use crate::chat::Event;
+
+/// The object for an event of `room`.
+pub fn event(event: &Event, room: &str) -> Value {
+    json!({
+        "kind": event.kind.word(),
+        "room": room,
+        "sender": event.sender.as_ref(),
+        "id": event.sender_id,
+        "text": event.text,
+        "L": event.time,
+        "seq": event.seq,
+        "sent": event.sent,
+        "to": event.to.as_deref(),
+        "wall_ms": event.wall_ms,
+    })
+}
 
 /// The object for something that happened in `room`.
 pub(super) fn object(happening: &Happening, room: &str) -> Value {
     match happening {
         Happening::Event { received, own_time } => {
-            let event = &received.event;
-            json!({
-                "kind": word(event.kind),
-                "room": room,
-                "sender": event.sender.as_ref(),
-                "id": event.sender_id,
-                "text": event.text,
-                "L": event.time,
-                "seq": event.seq,
-                "sent": event.sent,
-                "own": own_time,
-                "to": event.to.as_deref(),
-                "replayed": received.replayed,
-                "wall_ms": event.wall_ms,
-            })
+            let mut object = event(&received.event, room);
+            object["own"] = json!(own_time);
+            object["replayed"] = json!(received.replayed);
+            object
         }
         Happening::Gap { from, to } => json!({"kind": "gap", "room": room, "from": from, "to": to}),
         Happening::Resumed { missed } => json!({"kind": "resumed", "room": room, "missed": missed}),
@@ -61,14 +66,5 @@ pub(super) fn object(happening: &Happening, room: &str) -> Value {
             };
             json!({"kind": "ended", "room": room, "why": why, "unsent": unsent})
         }
-    }
-}
-
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Join => "join",
-        Kind::Message => "message",
-        Kind::Leave => "leave",
-        Kind::Refusal => "refusal",
     }
 }

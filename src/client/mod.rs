@@ -5,7 +5,7 @@
 //! it says things through it and is told what happens through a channel.
 
 mod conversation;
-mod json;
+pub mod json;
 mod lines;
 mod link;
 mod report;

@@ -34,7 +34,7 @@ pub(super) fn send(time: i64, kind: Kind, room: &str, to: &str, text: &str) {
     if !is_on() {
         return;
     }
-    let word = word(kind);
+    let word = kind.word();
     let mut line = Fields::new(What::Send)
         .number("L", time)
         .text("kind", word)
@@ -67,7 +67,7 @@ pub(super) fn deliver(time: i64, room: &str, received: &Received) {
     if what == What::Deliver {
         line = line
             .number("seq", event.seq)
-            .text("kind", word(event.kind))
+            .text("kind", event.kind.word())
             .text("who", &event.sender);
         line = line.number("id", event.sender_id);
     }
@@ -81,13 +81,4 @@ pub(super) fn deliver(time: i64, room: &str, received: &Received) {
     let (sender, text) = (escaped(&event.sender), escaped(&event.text));
     let line = line.words(format_args!("[Server @ L={}] {sender}: {text}", event.time));
     log::info!(target: TARGET, "{line}");
-}
-
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Join => "join",
-        Kind::Message => "message",
-        Kind::Leave => "leave",
-        Kind::Refusal => "refusal",
-    }
 }

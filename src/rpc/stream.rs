@@ -153,6 +153,11 @@ impl Connection {
     /// whether everything went out.
     pub fn finish(self, ending: Ending, patience: Duration) -> bool {
         self.outbox.close(ending);
+        self.finished(patience)
+    }
+
+    /// As [`finish`](Self::finish), where somebody else closes the outbox.
+    pub fn finished(self, patience: Duration) -> bool {
         self.written.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
     }
 }

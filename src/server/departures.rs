@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, after, never, select};
 
 use super::journal::Message;
+use super::quota::Share;
 use super::rooms::SharedRoom;
 use super::step::{Change, Step};
 use super::{House, wall_ms};
@@ -19,6 +20,10 @@ pub(super) struct Departure {
     session: SessionNo,
     at: Instant,
 }
+
+/// One that may come back until its grace period is over, and its share of
+/// those who are awaited.
+pub(super) type Awaited = (Departure, Share);
 
 impl Departure {
     pub(super) fn now(room: SharedRoom, key: MemberKey, session: SessionNo) -> Self {
@@ -46,11 +51,11 @@ impl Departure {
 
 /// Lets those leave whose grace period is over. They all have the same one, so
 /// the queue is in the order of their ends.
-pub(super) fn run(house: &House, queue: Receiver<Departure>, quit: &Receiver<()>, grace: Duration) {
-    let mut next: Option<Departure> = None;
+pub(super) fn run(house: &House, queue: Receiver<Awaited>, quit: &Receiver<()>, grace: Duration) {
+    let mut next: Option<Awaited> = None;
     loop {
         let due = match &next {
-            Some(d) => after((d.at + grace).saturating_duration_since(Instant::now())),
+            Some((d, _)) => after((d.at + grace).saturating_duration_since(Instant::now())),
             None => never(),
         };
         // One at a time: the others wait in the channel.
@@ -61,9 +66,9 @@ pub(super) fn run(house: &House, queue: Receiver<Departure>, quit: &Receiver<()>
         };
         select! {
             recv(quit) -> _ => return,
-            recv(incoming) -> departure => next = departure.ok(),
+            recv(incoming) -> awaited => next = awaited.ok(),
             recv(due) -> _ => {
-                if let Some(departure) = next.take() {
+                if let Some((departure, _)) = next.take() {
                     departure.announce(&mut departure.room.lock(), "expired", house);
                     house.journal.settle();
                 }

@@ -22,8 +22,8 @@ const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0, 1024.0];
 
 #[derive(Default)]
 pub(super) struct Metrics {
-    /// Events by kind: joins, messages, leaves, refusals.
-    events: [AtomicU64; 4],
+    /// By kind, in the order of [`Kind::ALL`].
+    events: [AtomicU64; Kind::ALL.len()],
     deliveries: AtomicU64,
     let_go: AtomicU64,
     clock: AtomicI64,
@@ -40,6 +40,8 @@ pub(super) struct Now {
     pub streams: usize,
     pub addresses: usize,
     pub rooms: usize,
+    pub away: usize,
+    pub questions: usize,
     pub outboxes: Outboxes,
 }
 
@@ -55,13 +57,7 @@ pub(super) struct Outboxes {
 
 impl Metrics {
     pub(super) fn event(&self, kind: Kind, time: i64) {
-        let at = match kind {
-            Kind::Join => 0,
-            Kind::Message => 1,
-            Kind::Leave => 2,
-            Kind::Refusal => 3,
-        };
-        self.events[at].fetch_add(1, Ordering::Relaxed);
+        self.events[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.clock.fetch_max(time, Ordering::Relaxed);
     }
 
@@ -120,18 +116,28 @@ impl Metrics {
         );
         out.one("chitchat_rooms", "gauge", "Rooms", now.rooms);
         out.one(
+            "chitchat_away",
+            "gauge",
+            "Lost participants whose grace period is not over",
+            now.away,
+        );
+        out.one(
+            "chitchat_questions",
+            "gauge",
+            "Questions that are being answered",
+            now.questions,
+        );
+        out.one(
             "chitchat_clock",
             "gauge",
             "Highest Lamport time of any room",
             self.clock.load(Ordering::Relaxed),
         );
         out.head("chitchat_events_total", "counter", "Events that were kept");
-        for (kind, n) in ["join", "message", "leave", "refusal"]
-            .iter()
-            .zip(&self.events)
-        {
+        for (kind, n) in Kind::ALL.iter().zip(&self.events) {
             out.line(format_args!(
-                "chitchat_events_total{{kind=\"{kind}\"}} {}",
+                "chitchat_events_total{{kind=\"{}\"}} {}",
+                kind.word(),
                 get(n)
             ));
         }
@@ -269,6 +275,8 @@ mod tests {
             streams: 4,
             addresses: 2,
             rooms: 1,
+            away: 6,
+            questions: 5,
             outboxes: Outboxes {
                 members: 3,
                 events: 9,
@@ -280,6 +288,8 @@ mod tests {
             "chitchat_streams 4",
             "chitchat_addresses 2",
             "chitchat_rooms 1",
+            "chitchat_away 6",
+            "chitchat_questions 5",
             "chitchat_clock 7",
             "chitchat_events_total{kind=\"message\"} 2",
             "chitchat_events_total{kind=\"join\"} 0",

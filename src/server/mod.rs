@@ -49,7 +49,7 @@ use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
 use crate::wire::{Ending, SERVICE};
 
-use departures::Departure;
+use departures::Awaited;
 use flood::Flood;
 use gate::Gate;
 use journal::{Journal, Message};
@@ -65,10 +65,6 @@ pub use pace::Rate;
 
 /// Streams that may be on their way out because they were too many.
 const MAX_REFUSALS: usize = 256;
-
-/// How often as long as a first frame a connection may be without a stream:
-/// whoever checks the server's health now and then need not dial each time.
-const IDLE: u32 = 6;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -90,8 +86,13 @@ pub struct Settings {
     pub keepalive: Keepalive,
     /// How long a participant with a secret may be gone before it has left.
     pub grace: Duration,
-    /// How long a new stream may take for its first frame.
+    /// How many such are awaited at once; more have left at once.
+    pub max_away: usize,
+    /// How long the handshakes of a new connection may take, and a new stream
+    /// for its first frame.
     pub first_frame: Duration,
+    /// How long a connection may be without a call.
+    pub idle: Duration,
     /// Events that may wait for a member before it is let go.
     pub outbox_events: usize,
     /// Streams at once.
@@ -112,6 +113,8 @@ pub struct Settings {
     pub metrics: Option<String>,
     /// Rooms at all.
     pub max_rooms: usize,
+    /// Questions (`Who` and `Rooms`) that are answered at once.
+    pub max_questions: usize,
     /// Poll threads of gRPC.
     pub poll_threads: usize,
     /// Where this process's log goes, so that a group's lines are one write.
@@ -129,7 +132,11 @@ impl Default for Settings {
             keep: None,
             keepalive: Keepalive::default(),
             grace: Duration::from_secs(10),
+            max_away: 20_000,
             first_frame: Duration::from_secs(10),
+            // Whoever asks for the server's health now and then need not dial
+            // each time.
+            idle: Duration::from_secs(60),
             outbox_events: 8192,
             max_sessions: 20_000,
             max_per_address: 20_000,
@@ -139,6 +146,7 @@ impl Default for Settings {
             max_remembered: MAX_REMEMBERED,
             metrics: None,
             max_rooms: 10_000,
+            max_questions: 256,
             poll_threads: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogSink::default(),
         }
@@ -173,14 +181,18 @@ struct House {
     rooms: Rooms,
     journal: Journal,
     past: Arc<dyn Past>,
-    departures: Sender<Departure>,
+    departures: Sender<Awaited>,
     sessions: Sessions,
     /// Threads of streams, those that are being refused too.
     threads: Arc<Quota>,
     gate: Gate,
     metrics: Arc<Metrics>,
     rate: Option<Rate>,
-    /// Participants that are awaited at once.
+    /// Questions that are being answered.
+    questions: Arc<Quota>,
+    /// Participants that are awaited.
+    away: Arc<Quota>,
+    /// How many may be awaited.
     most_away: usize,
     next_session: AtomicU64,
     next_member: AtomicU64,
@@ -261,7 +273,9 @@ impl Server {
             metrics: metrics.clone(),
             rate: settings.rate,
             threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
-            most_away: settings.max_sessions,
+            questions: Quota::new(settings.max_questions),
+            away: Quota::new(settings.max_away),
+            most_away: settings.max_away,
             next_session: AtomicU64::new(first_of(server)),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
@@ -283,7 +297,7 @@ impl Server {
             max_receive_bytes: settings.max_receive_bytes,
             max_streams: settings.max_per_connection,
             handshake: settings.first_frame,
-            idle: settings.first_frame * IDLE,
+            idle: settings.idle,
         };
         let (flood, counting) = (Flood::new(settings.max_per_address), house.clone());
         let listener = Listener::new(settings.poll_threads, limits).admit(move |network| {

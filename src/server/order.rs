@@ -30,6 +30,24 @@ pub(super) struct Seated {
     pub seam: i64,
 }
 
+/// A participant is out of its room, or will be.
+pub(super) struct Parting {
+    /// How its stream ends.
+    pub ending: Ending,
+    /// Whether the journal closes its outbox, behind what was said before.
+    pub is_detached: bool,
+}
+
+impl Parting {
+    /// The session itself closes the outbox.
+    pub(super) fn alone(ending: Ending) -> Self {
+        Self {
+            ending,
+            is_detached: false,
+        }
+    }
+}
+
 /// What a participant says.
 pub(super) struct Words {
     pub text: String,
@@ -132,7 +150,13 @@ impl Order {
 
     /// Takes a participant out of its room, as its session's end demands, and
     /// says how its stream ends.
-    pub(super) fn part(&self, house: &House, chair: Chair, session: SessionNo, end: End) -> Ending {
+    pub(super) fn part(
+        &self,
+        house: &House,
+        chair: Chair,
+        session: SessionNo,
+        end: End,
+    ) -> Parting {
         match self {
             Order::Here => part_here(house, chair, session, end),
             Order::Shared(shared) => shared.part(&chair, session, end),
@@ -190,10 +214,14 @@ fn join_here(house: &House, shared: &SharedRoom, ask: Ask, claim: Claim) -> Resu
     Ok(seated)
 }
 
-fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Ending {
+fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parting {
+    let detached = |ending| Parting {
+        ending,
+        is_detached: true,
+    };
     let mut room = chair.room.lock();
     let (parted, why, ending) = match end {
-        End::Superseded(ending) => return ending,
+        End::Superseded(ending) => return Parting::alone(ending),
         End::Left { sent } => (
             room.leave(chair.key, session, sent, wall_ms()),
             "left",
@@ -201,7 +229,7 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Endin
         ),
         End::Fault(ending) => (room.leave(chair.key, session, 0, wall_ms()), "cut", ending),
         End::Lost(ending) => match room.lose(chair.key, session, wall_ms()) {
-            Loss::None => return ending,
+            Loss::None => return Parting::alone(ending),
             Loss::Left(parted) => (Some(parted), "lost", ending),
             Loss::Away => {
                 let change = Change::Detach(chair.key, ending.clone());
@@ -216,20 +244,25 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Endin
                 );
                 let departure = Departure::now(chair.room, chair.key, session);
                 // However many come and vanish, so many are awaited.
-                if house.departures.len() >= house.most_away {
-                    departure.announce(&mut departure.room().lock(), "lost", house);
-                } else {
-                    let _ = house.departures.send(departure);
+                match house.away.take() {
+                    Some(share) => {
+                        let _ = house.departures.send((departure, share));
+                    }
+                    None => {
+                        departure.announce(&mut departure.room().lock(), "lost", house);
+                        house.journal.settle();
+                    }
                 }
-                return ending;
+                return detached(ending);
             }
         },
     };
-    if let Some(parted) = parted {
-        let change = Change::Detach(chair.key, ending.clone());
-        hand_over(house, Step::parted(&room, parted, why, change));
-    }
+    let Some(parted) = parted else {
+        return Parting::alone(ending);
+    };
+    let change = Change::Detach(chair.key, ending.clone());
+    hand_over(house, Step::parted(&room, parted, why, change));
     drop(room);
     house.journal.settle();
-    ending
+    detached(ending)
 }

@@ -13,27 +13,21 @@ use crate::wire::{
     Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
 };
 
-/// Questions that are answered at once; more are refused. Each is answered
-/// without waiting for its client.
-const MAX_QUESTIONS: usize = 256;
-
 /// How long a reader may take for the last of a history.
 const LAST_FRAMES: Duration = Duration::from_secs(30);
 
 pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
-    let quota = Quota::new(MAX_QUESTIONS);
-    let quota_of_rooms = quota.clone();
     let (for_who, for_rooms, for_history) = (house.clone(), house.clone(), house.clone());
     listener
         .who(move |asked, reply| {
             let house = for_who.clone();
-            on_own_thread(&for_who, &quota, move || {
+            on_own_thread(&for_who, &for_who.questions, move || {
                 reply.send(ask(&house, &asked).and_then(|()| who(&house, &asked.query)));
             });
         })
         .rooms(move |asked, reply| {
             let house = for_rooms.clone();
-            on_own_thread(&for_rooms, &quota_of_rooms, move || {
+            on_own_thread(&for_rooms, &for_rooms.questions, move || {
                 reply.send(ask(&house, &asked).map(|()| rooms(&house)));
             });
         })

@@ -1,4 +1,5 @@
-//! How many threads clients can make the server start.
+//! How many threads clients can make the server start, and how many lost ones
+//! they can make it await.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,12 @@ impl Quota {
             used: AtomicUsize::new(0),
             most,
         })
+    }
+
+    /// How many are taken.
+    pub(super) fn used(&self) -> usize {
+        // A take that fails counts for a moment.
+        self.used.load(Ordering::Relaxed).min(self.most)
     }
 
     /// `None`: there are as many as there may be.
@@ -46,7 +53,9 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(quota.take().is_none());
         assert!(quota.take().is_none());
+        assert_eq!(quota.used(), 2);
         drop(first);
+        assert_eq!(quota.used(), 1);
         assert!(quota.take().is_some());
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn deliver(room: &RoomId, event: &Event, by: &str) {
         .number("of", event.time)
         .text("room", room.name.as_str())
         .number("seq", event.seq)
-        .text("kind", kind(event.kind))
+        .text("kind", event.kind.word())
         .text("by", by);
     log::debug!(target: TARGET, "{}", line.words(format_args!("Delivery of L={} to {}", event.time, escaped(by))));
 }
@@ -116,13 +116,4 @@ pub(super) fn cut(peer: &str, who: &str, why: &str) {
         .text("who", who)
         .text("why", why);
     log::info!(target: TARGET, "{}", line.words(format_args!("Ended a stream of {}: {}", escaped(peer), escaped(why))));
-}
-
-pub(super) fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Join => "join",
-        Kind::Message => "message",
-        Kind::Leave => "leave",
-        Kind::Refusal => "refusal",
-    }
 }

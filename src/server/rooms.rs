@@ -143,11 +143,12 @@ impl Rooms {
                 .collect();
             for (key, may_resume) in present {
                 let departure = Departure::now(shared.clone(), key, 0);
-                if may_resume {
+                match house.away.take().filter(|_| may_resume) {
                     // The thread waits for these as long as the server lives.
-                    let _ = house.departures.send(departure);
-                } else {
-                    departure.announce(&mut room, "restart", house);
+                    Some(share) => {
+                        let _ = house.departures.send((departure, share));
+                    }
+                    None => departure.announce(&mut room, "restart", house),
                 }
             }
             drop(room);

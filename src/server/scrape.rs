@@ -89,6 +89,8 @@ fn page(house: &House) -> Option<String> {
         streams,
         addresses,
         rooms: house.rooms.count(),
+        away: house.away.used(),
+        questions: house.questions.used(),
         outboxes: measure(house)?,
     }))
 }

@@ -73,6 +73,7 @@ fn run(house: &House, connection: Connection) {
         connection: &connection,
         no,
         seat: None,
+        is_detached: false,
         pace: house.rate.map(|rate| Pace::new(rate, Instant::now())),
     };
     // A panic ends this session and nothing else; grpcio would answer it with
@@ -83,7 +84,12 @@ fn run(house: &House, connection: Connection) {
     // The first reason is the one that the client was told.
     let told = connection.outbox();
     house.metrics.ended(told.ending().unwrap_or(&ending));
-    connection.finish(ending, LAST_FRAMES);
+    // The journal closes the outbox of whoever it lets go, at the place in the
+    // order at which it left: what was said before that still goes out.
+    match session.is_detached {
+        true => connection.finished(LAST_FRAMES),
+        false => connection.finish(ending, LAST_FRAMES),
+    };
     drop(place);
 }
 
@@ -92,6 +98,8 @@ struct Session<'a> {
     connection: &'a Connection,
     no: SessionNo,
     seat: Option<Chair>,
+    /// Whether the journal was told to let its participant go.
+    is_detached: bool,
     /// `None`: it may speak as fast as it likes.
     pace: Option<Pace>,
 }
@@ -314,11 +322,9 @@ impl Session<'_> {
             let peer = &self.connection.caller.peer;
             report::cut(peer, chair.name.as_str(), &ending.to_string());
         }
-        // The first reason stands, and others may find one when it is gone.
-        if let End::Fault(ending) | End::Lost(ending) = &end {
-            self.connection.outbox().close(ending.clone());
-        }
-        self.house.order.part(self.house, chair, self.no, end)
+        let parting = self.house.order.part(self.house, chair, self.no, end);
+        self.is_detached = parting.is_detached;
+        parting.ending
     }
 }
 

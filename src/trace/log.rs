@@ -269,11 +269,7 @@ impl Log {
         }
         let kind = match line.text("kind") {
             None => None,
-            Some("join") => Some(Kind::Join),
-            Some("message") => Some(Kind::Message),
-            Some("leave") => Some(Kind::Leave),
-            Some("refusal") => Some(Kind::Refusal),
-            Some(_) => return None,
+            Some(word) => Some(Kind::of_word(word)?),
         };
         let (time, of) = (line.number("L"), line.number("of"));
         let (room, who) = (line.text("room"), line.text("who"));

@@ -1,5 +1,6 @@
 //! Frames of the Chat stream: requests in, events out.
 
+use std::fmt;
 use std::sync::Arc;
 
 use grpcio::{GrpcSlice, MessageReader};
@@ -31,7 +32,7 @@ pub enum Request {
 }
 
 /// What a JOIN carries; see `proto/chat.proto`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Join {
     /// The id that it wants; 0 lets the server choose.
     pub id: i32,
@@ -49,6 +50,20 @@ pub struct Join {
     pub password: String,
     /// Whether answers may come as batches.
     pub batches: bool,
+}
+
+/// Without what only this participant knows.
+impl fmt::Debug for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("sent", &self.sent)
+            .field("room", &self.room)
+            .field("past", &self.past)
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which part of a room's past.
@@ -434,6 +449,23 @@ mod tests {
                     replayed: n % 3 == 0
                 }]
             );
+        }
+    }
+
+    #[test]
+    fn what_only_a_participant_knows_is_not_shown() {
+        let join = Join {
+            name: "Alex".to_owned(),
+            secret: b"a secret of Alex".to_vec(),
+            password: "open sesame".to_owned(),
+            ..Join::default()
+        };
+        let request = Request::Join(Box::new(join));
+        let shown = format!("{request:?}");
+        let secret = format!("{:?}", &b"a secret of Alex"[..3]);
+        assert!(shown.contains("Alex"), "{shown}");
+        for hidden in ["sesame", secret.trim_matches(['[', ']']), "a secret"] {
+            assert!(!shown.contains(hidden), "{hidden} in {shown}");
         }
     }
 

@@ -1,9 +1,13 @@
 //! Hostile clients of every kind, at random, against a server whose members
 //! elsewhere must notice nothing.
 //!
-//! It lasts 10 seconds, or as many as CHITCHAT_STRESS_SECONDS says; the seed
-//! of a run is printed, and CHITCHAT_STRESS_SEED brings it back.
+//! It lasts 10 seconds, or as many as CHITCHAT_STRESS_SECONDS says, after a
+//! fifth of that without hostile clients: how long a member waits for its own
+//! words is printed for both. The seed of a run is printed too, and
+//! CHITCHAT_STRESS_SEED brings it back. The attacks come as fast as they can,
+//! or CHITCHAT_STRESS_RATE a second.
 
+use std::fmt;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,8 +16,15 @@ use std::time::{Duration, Instant};
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Dialler, Keepalive};
 use chitchat::wire::{ClientFrame, Join, PastAsk, Request};
+use crossbeam_channel::{Receiver, Sender, bounded, tick};
 
 use crate::support::{DEADLINE, Http2, Peer, TestServer, join};
+
+/// How long a calm member listens between its words.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Threads that attack.
+const ATTACKERS: u64 = 4;
 
 const CALM: [&str; 3] = ["Alex", "Aske", "Beate"];
 
@@ -39,7 +50,11 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn members_notice_nothing_of_hostile_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = format!("unix:{}/chat.sock", dir.path().display());
     let server = TestServer::with(|s| {
+        s.listen.push(elsewhere.clone());
+        s.max_per_address = 1000; // as in the program
         s.first_frame = Duration::from_secs(2);
         s.grace = Duration::from_millis(100);
         s.outbox_events = 4096;
@@ -50,6 +65,7 @@ fn members_notice_nothing_of_hostile_clients() {
         u64::from(std::process::id()) << 20 | 1,
     );
     eprintln!("seed {seed}");
+    let rate = setting("CHITCHAT_STRESS_RATE", 0) as u32;
     let (over, attacks) = (AtomicBool::new(false), AtomicU64::new(0));
     let (over, attacks, address) = (&over, &attacks, server.address.as_str());
     let calm: Vec<_> = CALM
@@ -59,7 +75,7 @@ fn members_notice_nothing_of_hostile_clients() {
                 room: "calm".to_owned(),
                 ..join(name, 0)
             };
-            let peer = Peer::ask(address, ask);
+            let peer = Peer::ask(&elsewhere, ask);
             // Before the next one joins: each hears those who join later.
             let own = peer.next();
             assert_eq!((own.kind, own.sender.as_ref()), (Kind::Join, *name));
@@ -69,24 +85,46 @@ fn members_notice_nothing_of_hostile_clients() {
     for peer in &calm[..CALM.len() - 1] {
         peer.until("the last to join", |e| e.sender.as_ref() == CALM[2]);
     }
-    let heard: Vec<_> = std::thread::scope(|scope| {
-        let begun = Instant::now();
-        for n in 0..4 {
+    let (quiet, quiet_is_over) = bounded(0);
+    let quiet_until = Instant::now() + time / 5;
+    let conversations: Vec<_> = std::thread::scope(|scope| {
+        for n in 0..ATTACKERS {
+            let quiet_is_over: Receiver<()> = quiet_is_over.clone();
             scope.spawn(move || {
+                // Hostile clients bring processors of their own; these must not
+                // take the server's.
+                let _ = rustix::process::setpriority_process(None, 19);
+                let _ = quiet_is_over.recv(); // nobody holds the other end
+                let begun = Instant::now();
+                let pace = (rate > 0).then(|| tick(Duration::from_secs(ATTACKERS) / rate));
                 let mut dice = Dice(seed.wrapping_mul(2 * n + 1).max(1));
                 while begun.elapsed() < time {
+                    if let Some(pace) = &pace {
+                        let _ = pace.recv(); // a clock never ends
+                    }
                     attack(address, &mut dice);
                     attacks.fetch_add(1, Ordering::Relaxed);
                 }
                 over.store(true, Ordering::Release);
             });
         }
-        let calm = calm
-            .into_iter()
-            .map(|peer| scope.spawn(move || converse(peer, over)));
+        let calm = calm.into_iter().map(|peer| {
+            let quiet = quiet.clone();
+            scope.spawn(move || converse(peer, over, quiet_until, quiet))
+        });
         let calm: Vec<_> = calm.collect();
+        drop(quiet);
         calm.into_iter().map(|c| c.join().unwrap()).collect()
     });
+    let all = |echoes: fn(&Conversation) -> &Vec<Duration>| {
+        Echoes::of(conversations.iter().flat_map(echoes).copied().collect())
+    };
+    let (quiet, meanwhile) = (all(|c| &c.quiet), all(|c| &c.meanwhile));
+    eprintln!(
+        "echoes: {quiet} in quiet, {meanwhile} under attack; p99 {:.1} times as long",
+        meanwhile.p99.as_secs_f64() / quiet.p99.as_secs_f64()
+    );
+    let heard: Vec<_> = conversations.into_iter().map(|c| c.heard).collect();
     eprintln!("{attacks:?} attacks, {} events", heard[0].len());
     for other in &heard[1..] {
         assert!(heard[0] == *other, "all hear the same, in the same order");
@@ -103,18 +141,64 @@ fn members_notice_nothing_of_hostile_clients() {
         attacks.load(Ordering::Relaxed) > 50,
         "{attacks:?} attacks are none"
     );
-    Peer::join(address, "Newcomer", 0);
+    Peer::join(&elsewhere, "Newcomer", 0);
     server.stop();
 }
 
-/// Talks and listens until it is over and everybody has said so, and returns
-/// what it heard.
-fn converse(mut peer: Peer, over: &AtomicBool) -> Vec<Event> {
+/// How long members waited for their own words.
+struct Echoes {
+    p50: Duration,
+    p99: Duration,
+    slowest: Duration,
+}
+
+impl Echoes {
+    fn of(mut waits: Vec<Duration>) -> Self {
+        waits.sort();
+        let at = |part: f64| waits[((waits.len() - 1) as f64 * part) as usize];
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            slowest: at(1.0),
+        }
+    }
+}
+
+impl fmt::Display for Echoes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p99, slowest } = self;
+        write!(f, "p50 {p50:.1?}, p99 {p99:.1?}, slowest {slowest:.1?}")
+    }
+}
+
+/// A calm member's: what it heard, and how long its words took to come back in
+/// quiet and since the hostile clients came.
+#[derive(Default)]
+struct Conversation {
+    heard: Vec<Event>,
+    quiet: Vec<Duration>,
+    meanwhile: Vec<Duration>,
+}
+
+/// Talks and listens until it is over and everybody has said so. Holds `quiet`
+/// as long as nobody is to disturb it.
+fn converse(
+    mut peer: Peer,
+    over: &AtomicBool,
+    quiet_until: Instant,
+    quiet: Sender<()>,
+) -> Conversation {
+    let mut quiet = Some(quiet);
+    let mut conversation = Conversation::default();
     let mut heard = Vec::new();
     let mut goodbyes = 0;
     let mut count = |e: &Event| goodbyes += usize::from(e.text == "goodbye");
     for sent in 1.. {
         let last = over.load(Ordering::Acquire);
+        let said = Instant::now();
+        if said >= quiet_until {
+            quiet = None; // when nobody has it any more, the others come
+        }
         peer.say(if last { "goodbye" } else { "all is calm" }, sent);
         let (name, events) = (
             peer.name.clone(),
@@ -122,12 +206,19 @@ fn converse(mut peer: Peer, over: &AtomicBool) -> Vec<Event> {
                 e.sent == sent && e.sender.as_ref() == peer.name
             }),
         );
-        assert!(
-            events.iter().all(|e| e.kind == Kind::Message),
-            "{name}: {events:?}"
-        );
-        events.iter().for_each(&mut count);
-        heard.extend(events);
+        let echoes = match quiet.is_some() {
+            true => &mut conversation.quiet,
+            false => &mut conversation.meanwhile,
+        };
+        echoes.push(said.elapsed());
+        for events in [events, if last { Vec::new() } else { peer.listen(PAUSE) }] {
+            assert!(
+                events.iter().all(|e| e.kind == Kind::Message),
+                "{name}: {events:?}"
+            );
+            events.iter().for_each(&mut count);
+            heard.extend(events);
+        }
         if last {
             break;
         }
@@ -137,7 +228,8 @@ fn converse(mut peer: Peer, over: &AtomicBool) -> Vec<Event> {
         goodbyes += usize::from(event.text == "goodbye");
         heard.push(event);
     }
-    heard
+    conversation.heard = heard;
+    conversation
 }
 
 /// One thing that no good client does.

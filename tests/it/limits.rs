@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
-use chitchat::rpc::{Dialled, Dialler, EventReader, FrameWriter, Keepalive};
+use chitchat::rpc::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter, Keepalive};
 use chitchat::server::Rate;
-use chitchat::wire::{ClientFrame, Join, Request};
+use chitchat::wire::{ClientFrame, Join, Request, WhoQuery};
 
-use crate::support::{DEADLINE, Http2, Peer, TestServer, join};
+use crate::metrics::http;
+use crate::support::{DEADLINE, Http2, Peer, Program, TestServer, join};
 
 const EXHAUSTED: i32 = 8;
 
@@ -163,7 +164,10 @@ fn a_slowed_session_is_taken_over_at_once() {
 
 #[test]
 fn a_connection_that_says_nothing_is_closed() {
-    let server = TestServer::with(|s| s.first_frame = Duration::from_millis(200));
+    let server = TestServer::with(|s| {
+        s.first_frame = Duration::from_millis(200);
+        s.idle = Duration::from_secs(1);
+    });
     let mut silent = TcpStream::connect(&server.address).unwrap();
     silent.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut rest = Vec::new();
@@ -223,27 +227,106 @@ fn on_one_connection_a_stream_too_many_waits() {
     );
 }
 
+/// Joins with a secret and vanishes: the server may await it.
+fn vanish(address: &str, n: u8) {
+    let ask = Join {
+        secret: vec![n; 16],
+        ..join(&format!("Vanishing {n}"), 0)
+    };
+    let peer = Peer::ask(address, ask);
+    peer.next();
+}
+
 #[test]
 fn however_many_vanish_only_so_many_are_awaited() {
     let server = TestServer::with(|s| {
-        s.max_sessions = 4;
+        s.max_away = 2;
         s.grace = Duration::from_secs(3600);
+        s.metrics = Some("127.0.0.1:0".to_owned());
     });
     let witness = Peer::join(&server.address, "Witness", 1);
-    for n in 0..8 {
-        let ask = Join {
-            secret: vec![n; 16],
-            ..join(&format!("Vanishing {n}"), 0)
-        };
-        let peer = Peer::ask(&server.address, ask);
-        peer.next();
-        drop(peer);
-        // its place may not be free yet
-        joins_sooner_or_later(&server, "Passing");
+    for n in 1..=2 {
+        vanish(&server.address, n);
+        let line = format!("chitchat_away {n}");
+        sooner_or_later(&line, || page(&server).lines().any(|l| l == line));
     }
-    witness.until("somebody who is not awaited", |e| {
-        e.kind == Kind::Leave && e.sender.starts_with("Vanishing")
+    vanish(&server.address, 3);
+    let heard = witness.until("the departure", |e| e.kind == Kind::Leave);
+    assert_eq!(heard.last().unwrap().sender.as_ref(), "Vanishing 3");
+    let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
+    let ask = WhoQuery {
+        room: String::new(),
+    };
+    let roster = dialled.unwrap().who(&ask).unwrap();
+    let away = roster.participants.iter().filter(|p| p.away);
+    assert!(away.map(|p| &p.name).eq(["Vanishing 1", "Vanishing 2"]));
+}
+
+#[test]
+fn so_many_questions_are_answered_at_once_and_no_more() {
+    let ask = |server: &TestServer| {
+        let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
+        dialled.unwrap().rooms().map(|rooms| rooms.0.len())
+    };
+    let none = TestServer::with(|s| s.max_questions = 0);
+    let _member = Peer::join(&none.address, "Alex", 1); // is not concerned
+    let refused = CallError::Status {
+        code: Code::RESOURCE_EXHAUSTED,
+        message: "too many questions at once".to_owned(),
+    };
+    assert_eq!(ask(&none), Err(refused));
+    let one = TestServer::with(|s| {
+        s.max_questions = 1;
+        s.metrics = Some("127.0.0.1:0".to_owned());
     });
+    for _ in 0..20 {
+        // The one before is answered, but its thread may not have ended.
+        sooner_or_later("an answer", || ask(&one) == Ok(0));
+    }
+    let line = "chitchat_questions 0";
+    sooner_or_later(line, || page(&one).lines().any(|l| l == line));
+}
+
+#[test]
+fn a_connection_without_a_call_is_closed_and_one_with_a_call_is_not() {
+    let server = TestServer::with(|s| s.idle = Duration::from_millis(300));
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let begun = Instant::now();
+    Http2::connect(&server.address).until_closed();
+    assert!(begun.elapsed() >= Duration::from_millis(250));
+    alex.say("still here", 1);
+    assert_eq!(alex.next().text, "still here");
+}
+
+#[test]
+fn the_program_takes_these_limits() {
+    let (_server, address) = Program::server(&[
+        "--max-away",
+        "0",
+        "--max-questions",
+        "0",
+        "--idle",
+        "300ms",
+        "--grace",
+        "60m",
+    ]);
+    let witness = Peer::join(&address, "Witness", 1);
+    vanish(&address, 1);
+    witness.until("the departure", |e| e.kind == Kind::Leave);
+    let dialled = Dialler::new(Keepalive::default()).dial(&address, DEADLINE);
+    assert!(dialled.unwrap().rooms().is_err());
+    Http2::connect(&address).until_closed();
+}
+
+fn page(server: &TestServer) -> String {
+    http(&server.metrics_address(), "GET /metrics")
+}
+
+fn sooner_or_later(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::support::{DEADLINE, Peer, Program, TestServer, join};
 
-fn http(address: &str, request: &str) -> String {
+/// What an HTTP server answers.
+pub fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(

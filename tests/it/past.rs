@@ -297,6 +297,8 @@ fn history_prints_a_room_for_people_and_for_programs() {
     assert_eq!((&event["id"], &event["sent"]), (&7.into(), &5.into()));
     assert_eq!(event["text"], "all \u{1b}[31mred");
     assert!(event["wall_ms"].as_i64().unwrap() > 1_600_000_000_000);
+    assert_eq!(event["room"], "ops");
+    assert_eq!(history(&["ops", "--last", "0"]).0, Some(2));
     assert_eq!(history(&["ops", "--after", "1"]).1.len(), 1);
     assert_eq!(history(&[]).1.len(), 0, "the default room is empty");
     let (code, _, err) = history(&["ops", "--after", "99"]);

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use chitchat::chat::Kind;
 use chitchat::trace::line::{Line, What};
 
 use crate::support::{DEADLINE, Peer, Program, TestServer};
@@ -191,6 +193,84 @@ fn what_others_send_does_not_act_on_the_terminal() {
 }
 
 #[test]
+fn the_bot_of_the_readme_works_as_it_is_printed() {
+    let server = TestServer::start();
+    let lines = include_str!("../../README.md").lines();
+    let bot: String = lines
+        .skip_while(|line| !line.contains("#!/bin/sh"))
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{}\n", &line[4..]))
+        .collect();
+    assert!(bot.lines().count() <= 10, "{bot}");
+    let folder = Path::new(env!("CARGO_BIN_EXE_chitchat")).parent().unwrap();
+    let script = format!(
+        "export PATH='{}':\"$PATH\" CHITCHAT_SERVER={}\n{bot}",
+        folder.display(),
+        server.address
+    );
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    // A signal to `timeout` goes to all that the script has started.
+    let bot = Program::start_other(Path::new("timeout"), &["60", "sh", "-c", &script]);
+    aske.until("the bot", |e| e.kind == Kind::Join);
+    aske.say("!time, please", 1);
+    let said = aske.until("the time", |e| e.sender.as_ref() == "Clock");
+    let text = &said.last().unwrap().text;
+    assert!(text.starts_with("it is ") && text.len() == 11, "{text}");
+    bot.signal("-TERM");
+    aske.until("the departure", |e| e.kind == Kind::Leave);
+}
+
+#[test]
+fn a_hundred_thousand_piped_lines_come_back_in_order() {
+    const LINES: usize = 100_000;
+    let (_server, address) = Program::server(&[]);
+    let mut client = Program::client("Yes", &address, &[]);
+    let mut input = client.input.take().unwrap();
+    let feeding = std::thread::spawn(move || {
+        let lines: String = (0..LINES).map(|n| format!("{n}\n")).collect();
+        input.write_all(lines.as_bytes())
+    });
+    let (status, out, _) = client.end();
+    feeding.join().unwrap().unwrap();
+    assert_eq!(code(status), 0);
+    let said: Vec<_> = out.iter().filter(|l| !l.contains("Participant")).collect();
+    assert_eq!(said.len(), LINES);
+    for (n, line) in said.iter().enumerate() {
+        assert!(line.ends_with(&format!("] Yes: {n}")), "{n}: {line}");
+    }
+}
+
+#[test]
+fn whoever_leaves_is_shown_all_that_came_before() {
+    let server = TestServer::start();
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    for round in 0..20 {
+        let mut bot = Program::client("Bot", &server.address, &["--json"]);
+        bot.wait_for("Bot joined");
+        for n in 1..=50 {
+            aske.say("all the while", n);
+            if n == 10 + round {
+                bot.end_input();
+            }
+        }
+        let told = aske.until("the departure", |e| e.kind == Kind::Leave);
+        let left = told.last().unwrap();
+        let shown = bot.end().1;
+        let seqs: Vec<u64> = shown
+            .iter()
+            .filter_map(|line| {
+                let object: serde_json::Value = serde_json::from_str(line).unwrap();
+                object["seq"].as_u64()
+            })
+            .collect();
+        let (first, last) = (seqs[0], *seqs.last().unwrap());
+        assert!(seqs.iter().copied().eq(first..=last), "{shown:#?}");
+        // It may be told of its own departure, or not.
+        assert!([left.seq - 1, left.seq].contains(&last), "{last}: {left:?}");
+    }
+}
+
+#[test]
 fn a_signal_lets_the_client_leave_politely() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let (_server, address) = Program::server(&[]);
@@ -209,6 +289,18 @@ fn a_signal_lets_the_client_leave_politely() {
             e.text.starts_with("Participant Alex left")
         });
     }
+}
+
+#[test]
+fn a_second_signal_ends_the_client_at_once() {
+    let (server, address) = Program::server(&[]);
+    let mut client = Program::client("Alex", &address, &[]);
+    client.wait_for("Alex joined");
+    server.signal("-STOP"); // it could wait long for a goodbye
+    client.signal("-INT");
+    client.signal("-TERM");
+    let ended = code(client.end().0);
+    assert!([128 + 2, 128 + 15].contains(&ended), "{ended}");
 }
 
 #[test]

@@ -2,23 +2,18 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use chitchat::wire::Request;
 use serde_json::Value;
 
 use crate::support::{Peer, Program, TestServer, Tmux, join};
 
-/// The codes of the sequences that colour what is shown.
-fn codes(coloured: &str) -> Vec<u32> {
+/// The sequences that colour what is shown, without those that end a colour.
+fn sequences(coloured: &str) -> Vec<&str> {
     let sequences = coloured.split("\u{1b}[").skip(1);
-    let codes = sequences
+    sequences
         .filter_map(|s| s.split_once('m'))
-        .flat_map(|(codes, _)| {
-            codes
-                .split(';')
-                .map(|code| code.parse().unwrap_or(0))
-                .collect::<Vec<_>>()
-        });
-    codes
-        .filter(|code| *code != 0 && *code != 39 && *code != 49)
+        .map(|(codes, _)| codes.trim_start_matches("0;"))
+        .filter(|codes| !["", "0", "39", "49"].contains(codes))
         .collect()
 }
 
@@ -26,11 +21,14 @@ fn codes(coloured: &str) -> Vec<u32> {
 fn colours_can_be_read_on_any_background_and_can_be_switched_off() {
     let server = TestServer::start();
     let mut aske = Peer::join(&server.address, "Aske", 1);
-    for (args, environment, coloured) in [
-        ("", "", true),
-        ("", "NO_COLOR=1 ", false),
-        ("--color never", "", false),
-        ("--color always", "NO_COLOR=1 ", true),
+    // (arguments, environment, whether there are colours, and if so 256)
+    for (args, environment, many) in [
+        ("", "", Some(true)),
+        ("", "TERM=screen ", Some(false)),
+        ("", "TERM=screen COLORTERM=truecolor ", Some(true)),
+        ("", "NO_COLOR=1 ", None),
+        ("--color never", "", None),
+        ("--color always", "NO_COLOR=1 ", Some(true)),
     ] {
         let alex = Tmux::start(80, 24);
         alex.run(&format!(
@@ -41,18 +39,19 @@ fn colours_can_be_read_on_any_background_and_can_be_switched_off() {
         aske.say("hi Alex", 1);
         alex.wait_for("Aske: hi Alex");
         alex.wait_for_line("Alex>");
-        let codes = codes(&alex.coloured());
-        assert_eq!(
-            !codes.is_empty(),
-            coloured,
-            "{args} {environment}: {codes:?}"
-        );
-        // neither black nor white, nor a background
-        for code in codes {
-            assert!(
-                [1, 2, 7].contains(&code) || (31..=36).contains(&code) || (91..=96).contains(&code),
-                "{code}"
-            );
+        let screen = alex.coloured();
+        let sequences = sequences(&screen);
+        let case = format!("{args} {environment}: {sequences:?}");
+        let is_name = |codes: &&&str| !["1", "2", "7"].contains(codes);
+        let names: Vec<_> = sequences.iter().filter(is_name).collect();
+        match many {
+            None => assert_eq!(sequences, [""; 0], "{case}"),
+            Some(many) => {
+                // Only a name is coloured, and nothing has a background.
+                let [name] = names[..] else { panic!("{case}") };
+                assert_eq!(name.starts_with("38;5;"), many, "{case}");
+                assert!(many || ["35", "91", "94", "95"].contains(name), "{case}");
+            }
         }
         alex.keys(&["C-d"]);
         assert_eq!(alex.ended(), 0);
@@ -85,6 +84,62 @@ fn many_joins_of_the_past_are_one_line_and_the_past_is_marked() {
         "{screen}"
     );
     drop(peers);
+}
+
+#[test]
+fn the_bell_rings_for_what_concerns_one_and_only_if_that_is_wanted() {
+    let server = TestServer::start();
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    aske.say("Alex, are you there?", 1);
+    aske.next();
+    for (args, rings) in [("--last 9 --bell", 2), ("--last 9", 0)] {
+        let alex = Tmux::start(80, 24);
+        let bytes = alex.record();
+        alex.run(&format!(
+            "clear; $C client Alex --server {} {args}",
+            server.address
+        ));
+        alex.wait_for("Alex joined");
+        alex.line("Alex is my own name");
+        alex.wait_for("Alex: Alex is my own name");
+        aske.say("Alexander is somebody else", 2);
+        aske.say("hello ALEX", 3);
+        aske.send(vec![Request::Say {
+            text: "psst".to_owned(),
+            to: "Alex".to_owned(),
+            sent: 4,
+        }]);
+        let last = format!("the last one of {rings}");
+        aske.say(&last, 5);
+        let shown = bytes.until(&last);
+        assert_eq!(shown.matches('\u{7}').count(), rings, "{args}: {shown:?}");
+        alex.keys(&["C-d"]);
+        assert_eq!(alex.ended(), 0);
+    }
+}
+
+#[test]
+fn the_time_of_day_is_that_of_the_zone_and_its_summer_time() {
+    let server = TestServer::start();
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    // (zone, minutes east of Greenwich now): one whose summer never ends.
+    for (zone, east) in [("UTC", 0), ("'AAA-1BBB-5:30,J1/0,J365/25'", 330)] {
+        let alex = Tmux::start(80, 24);
+        alex.run(&format!(
+            "clear; TZ={zone} $C client Alex --server {} --time",
+            server.address
+        ));
+        alex.wait_for("Alex joined");
+        aske.say("what time is it?", 1);
+        let said = aske.until("the question", |e| e.text == "what time is it?");
+        let minutes = said.last().unwrap().wall_ms / 60_000 + east;
+        let time = format!("{:02}:{:02} ", minutes / 60 % 24, minutes % 60);
+        let shown = alex.wait_until("the question", |s| s.contains("what time is it?"));
+        let line = shown.lines().find(|l| l.contains("what time")).unwrap();
+        assert!(line.starts_with(&time), "{time} in {zone}: {line}");
+        alex.keys(&["C-d"]);
+        assert_eq!(alex.ended(), 0);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use rustyline::{
 use super::command::COMMANDS;
 use super::known::Known;
 use super::paint::{Painter, Style};
+use super::reflow::Reflow;
 use super::stage::Stage;
 use crate::chat::MAX_TEXT_CHARS;
 
@@ -31,6 +32,7 @@ pub(super) struct Typing {
     /// The line is complete and at this very draw disappears: its echo will
     /// stand in its place.
     pub(super) vanishes: Cell<bool>,
+    pub(super) reflow: Reflow,
 }
 
 impl Helper for Typing {}
@@ -51,9 +53,12 @@ impl Hint for Counter {
 impl Hinter for Typing {
     type Hint = Counter;
 
-    fn hint(&self, line: &str, _pos: usize, _: &Context<'_>) -> Option<Counter> {
+    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Counter> {
         // The first thing that the editor asks once the terminal is its own.
-        self.stage.editing();
+        match self.stage.editing() {
+            true => self.reflow.begin(),
+            false => self.reflow.mend(line, pos),
+        }
         if self.asking {
             return None;
         }
@@ -78,7 +83,8 @@ impl Validator for Typing {
 }
 
 impl Highlighter for Typing {
-    fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
+    fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
+        self.reflow.line(line, pos);
         Cow::Borrowed(if self.vanishes.get() { "" } else { line })
     }
 
@@ -87,6 +93,7 @@ impl Highlighter for Typing {
         prompt: &'p str,
         default: bool,
     ) -> Cow<'b, str> {
+        self.reflow.prompt(prompt);
         if self.vanishes.get() {
             return Cow::Borrowed("");
         }
@@ -99,6 +106,7 @@ impl Highlighter for Typing {
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        self.reflow.hint(hint);
         let style = if hint.contains("too many") {
             Style::Wrong
         } else {

@@ -13,6 +13,7 @@ mod helper;
 mod known;
 mod modes;
 mod paint;
+mod reflow;
 mod screen;
 mod stage;
 
@@ -36,10 +37,11 @@ use helper::{ClearOrLeave, Typing};
 use known::Known;
 use modes::KeyByKey;
 use paint::Painter;
+use reflow::Reflow;
 use screen::{Screen, Show};
 use stage::Stage;
 
-pub use paint::Look;
+pub use paint::{Colours, Look};
 
 /// A paste of more lines than this is sent only if that is meant.
 const MANY_LINES: usize = 3;
@@ -70,6 +72,7 @@ pub fn run(
         known: known.clone(),
         asking: false,
         vanishes: Cell::new(false),
+        reflow: Reflow::new(),
     })?;
     if let Some(path) = &history
         && path.exists()

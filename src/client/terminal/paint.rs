@@ -1,8 +1,11 @@
 //! How things look: colours, columns, lines that fit. Text in, text with
 //! escape sequences out; whatever comes from others is sanitised here.
 //!
-//! Only colours of the basic sixteen that can be read on a light and on a dark
-//! background are used, and never black or white.
+//! Whether the background is light or dark cannot be known. So where a terminal
+//! has 256 colours, only those of them are used that can be read on both: each
+//! has a contrast of at least 3.9 to black and to white, where 4.6 is the most
+//! that any colour can have to both. What is emphasised otherwise is bold, dim or
+//! reversed, which is relative to the terminal's own colours.
 
 use jiff::{Timestamp, tz::TimeZone};
 use unicode_segmentation::UnicodeSegmentation;
@@ -15,7 +18,7 @@ use crate::chat::{Event, Kind, Name, sanitise};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Look {
     /// Colours.
-    pub colour: bool,
+    pub colours: Colours,
     /// Ring the terminal's bell when one's name is said.
     pub bell: bool,
     /// Show one's own Lamport clock beside the room's.
@@ -24,8 +27,29 @@ pub struct Look {
     pub time: bool,
 }
 
-/// Names: green, magenta, cyan, bright red, bright blue, bright magenta.
-const NAMES: [u8; 6] = [32, 35, 36, 91, 94, 95];
+/// What a terminal can show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Colours {
+    /// None, or none are wanted.
+    #[default]
+    None,
+    /// The sixteen that every terminal has, and each in its own tones.
+    Basic,
+    /// The 256 whose tones are the same everywhere.
+    Many,
+}
+
+/// Names, where there are 256 colours: green, teal, blue, indigo, olive,
+/// violet, brown, pink, magenta.
+const NAMES: [u8; 9] = [28, 30, 31, 63, 64, 129, 130, 162, 164];
+
+/// Names, where there are sixteen: of these, magenta, bright red, bright blue
+/// and bright magenta are dark enough for white and light enough for black.
+const BASIC_NAMES: [u8; 4] = [35, 91, 94, 95];
+
+/// Red, in both.
+const WRONG: u8 = 196;
+const BASIC_WRONG: u8 = 91;
 
 /// Below this many columns nothing is wrapped: the terminal does it.
 const NARROWEST: usize = 24;
@@ -38,20 +62,8 @@ pub(super) enum Style {
     Bold,
     Reverse,
     Wrong,
-    Colour(u8),
-}
-
-impl Style {
-    fn code(self) -> Option<u8> {
-        match self {
-            Style::Normal => None,
-            Style::Dim => Some(2),
-            Style::Bold => Some(1),
-            Style::Reverse => Some(7),
-            Style::Wrong => Some(31),
-            Style::Colour(code) => Some(code),
-        }
-    }
+    /// A name's colour; the same hash has the same one.
+    Name(u64),
 }
 
 type Spans = Vec<(Style, String)>;
@@ -68,10 +80,25 @@ pub(super) struct Painter {
 impl Painter {
     /// A stretch of text in a style.
     pub(super) fn styled(&self, style: Style, text: &str) -> String {
-        match style.code() {
-            Some(code) if self.look.colour => format!("\x1b[{code}m{text}\x1b[0m"),
-            _ => text.to_owned(),
+        match self.code(style) {
+            Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
+            None => text.to_owned(),
         }
+    }
+
+    fn code(&self, style: Style) -> Option<String> {
+        let one_of = |colours: &[u8], hash: u64| colours[(hash % colours.len() as u64) as usize];
+        let code = match (style, self.look.colours) {
+            (Style::Normal, _) | (_, Colours::None) => return None,
+            (Style::Bold, _) => "1".to_owned(),
+            (Style::Dim, _) => "2".to_owned(),
+            (Style::Reverse, _) => "7".to_owned(),
+            (Style::Wrong, Colours::Basic) => BASIC_WRONG.to_string(),
+            (Style::Wrong, Colours::Many) => format!("38;5;{WRONG}"),
+            (Style::Name(hash), Colours::Basic) => one_of(&BASIC_NAMES, hash).to_string(),
+            (Style::Name(hash), Colours::Many) => format!("38;5;{}", one_of(&NAMES, hash)),
+        };
+        Some(code)
     }
 
     /// Something that the client itself has to say.
@@ -79,9 +106,9 @@ impl Painter {
         self.spans(vec![(Style::Dim, sanitise(text).into_owned())], "-- ")
     }
 
-    /// What belongs below a notice.
+    /// What belongs below a notice: an answer, which somebody wants to read.
     pub(super) fn below(&self, text: &str) -> String {
-        self.spans(vec![(Style::Dim, sanitise(text).into_owned())], "     ")
+        self.spans(vec![(Style::Normal, sanitise(text).into_owned())], "     ")
     }
 
     /// Something that is wrong.
@@ -144,13 +171,15 @@ impl Painter {
         let name = |name: &str| (self.name_style(name), sanitise(name).into_owned());
         let mut body = match (&event.to, action(text)) {
             (Some(to), _) if mine => vec![
-                (Style::Dim, "you to ".to_owned()),
+                (Style::Bold, "you to ".to_owned()),
                 name(to),
-                (Style::Dim, " (private): ".to_owned()),
+                (Style::Bold, " (private)".to_owned()),
+                (Style::Normal, ": ".to_owned()),
             ],
             (Some(_), _) => vec![
                 name(&event.sender),
-                (Style::Dim, " to you (private): ".to_owned()),
+                (Style::Bold, " to you (private)".to_owned()),
+                (Style::Normal, ": ".to_owned()),
             ],
             (None, Some(deed)) => {
                 let mut body = vec![(Style::Dim, "* ".to_owned()), name(&event.sender)];
@@ -199,7 +228,7 @@ impl Painter {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
             });
-        Style::Colour(NAMES[(hash % NAMES.len() as u64) as usize])
+        Style::Name(hash)
     }
 
     /// The columns before an event. What is from the past bears a `~`.
@@ -296,10 +325,14 @@ fn find_name(text: &str, name: &str) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    fn painter(colour: bool) -> Painter {
+    fn painter(is_coloured: bool) -> Painter {
+        let colours = match is_coloured {
+            true => Colours::Many,
+            false => Colours::None,
+        };
         Painter {
             look: Look {
-                colour,
+                colours,
                 bell: true,
                 ..Look::default()
             },
@@ -351,6 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_day_follows_summer_time() {
+        let mut p = painter(false);
+        p.zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // 2026-03-29: at 01:00 UTC two o'clock becomes three.
+        let one_utc = 1_774_746_000_000;
+        assert_eq!(p.time_of_day(one_utc - 1), "01:59 ");
+        assert_eq!(p.time_of_day(one_utc), "03:00 ");
+        assert_eq!(
+            p.time_of_day(0),
+            "      ",
+            "from a server that tells no time"
+        );
+    }
+
+    #[test]
     fn a_private_message_says_that_it_is_one() {
         let mut secret = event(Kind::Message, "Aske", "psst");
         secret.to = Some("Alex".into());
@@ -386,11 +434,57 @@ mod tests {
         assert!(!earlier.contains('\x07'), "what is past does not ring");
     }
 
+    /// The contrast of a colour to black and to white, as WCAG 2 defines it.
+    fn contrasts(colour: [u8; 3]) -> [f64; 2] {
+        let linear = |c: u8| match f64::from(c) / 255.0 {
+            c if c <= 0.04045 => c / 12.92,
+            c => ((c + 0.055) / 1.055).powf(2.4),
+        };
+        let [r, g, b] = colour.map(linear);
+        let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        [(luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05)]
+    }
+
     #[test]
-    fn a_name_keeps_its_colour_in_any_case_and_nothing_is_black_or_white() {
-        let p = painter(true);
+    fn every_colour_can_be_read_on_black_and_on_white() {
+        // xterm's cube of 6 × 6 × 6 colours begins at 16.
+        let cube = |code: u8| {
+            let step = |n: u8| [0, 95, 135, 175, 215, 255][usize::from(n % 6)];
+            let n = code
+                .checked_sub(16)
+                .filter(|n| *n < 216)
+                .expect("a colour of the cube");
+            [step(n / 36), step(n / 6), step(n)]
+        };
+        // xterm's own tones; other terminals have others of about this lightness.
+        let basic = |code: u8| match code {
+            35 => [205, 0, 205],
+            91 => [255, 0, 0],
+            94 => [92, 92, 255],
+            95 => [255, 0, 255],
+            other => panic!("{other} cannot be read everywhere"),
+        };
+        for code in NAMES.into_iter().chain([WRONG]) {
+            let contrasts = contrasts(cube(code));
+            assert!(contrasts.iter().all(|c| *c >= 3.9), "{code}: {contrasts:?}");
+        }
+        for code in BASIC_NAMES.into_iter().chain([BASIC_WRONG]) {
+            let contrasts = contrasts(basic(code));
+            assert!(contrasts.iter().all(|c| *c >= 3.0), "{code}: {contrasts:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_keeps_its_colour_in_any_case() {
+        let mut p = painter(true);
         assert_eq!(p.name_style("Åse"), p.name_style("åSE"));
-        assert!(NAMES.iter().all(|code| ![30, 37, 90, 97].contains(code)));
+        assert_ne!(p.name_style("Åse"), p.name_style("Ase"));
+        assert!(
+            p.styled(p.name_style("Åse"), "Åse")
+                .starts_with("\x1b[38;5;")
+        );
+        p.look.colours = Colours::Basic;
+        assert!(!p.styled(p.name_style("Åse"), "Åse").contains("38;5"));
     }
 
     #[test]

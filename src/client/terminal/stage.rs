@@ -45,17 +45,20 @@ impl Stage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn turn(&self, turn: Turn) {
+    /// Returns whether that is news.
+    fn turn(&self, turn: Turn) -> bool {
         let mut state = self.state();
-        if state.turn != turn && state.turn != Turn::Over {
+        let is_new = state.turn != turn && state.turn != Turn::Over;
+        if is_new {
             state.turn = turn;
             self.changed.notify_all();
         }
+        is_new
     }
 
-    /// The editor has drawn its line.
-    pub(super) fn editing(&self) {
-        self.turn(Turn::Editing);
+    /// The editor draws its line. Returns whether for the first time.
+    pub(super) fn editing(&self) -> bool {
+        self.turn(Turn::Editing)
     }
 
     /// The line is complete.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::past::word;
 use super::readers::Readers;
 use super::trim::Trim;
 use super::{Lock, connect, explain};
@@ -195,7 +194,7 @@ fn keep(connection: &mut Connection, group: &[Record], trim: &mut Trim) -> rusql
                 room,
                 event.time,
                 event.seq.cast_signed(),
-                word(event.kind),
+                event.kind.word(),
                 event.sender_id,
                 event.sender,
                 event.text,

@@ -123,26 +123,13 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-/// How a kind is written in the file.
-pub(super) fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Join => "join",
-        Kind::Message => "message",
-        Kind::Leave => "leave",
-        Kind::Refusal => "refusal",
-    }
-}
-
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
     let found = row.get_ref(column)?;
     let text = found.as_str()?;
-    [Kind::Join, Kind::Message, Kind::Leave, Kind::Refusal]
-        .into_iter()
-        .find(|kind| word(*kind) == text)
-        .ok_or_else(|| {
-            let why = format!("«{text}» is no kind of event");
-            not_ours(column, found.data_type(), why)
-        })
+    Kind::of_word(text).ok_or_else(|| {
+        let why = format!("«{text}» is no kind of event");
+        not_ours(column, found.data_type(), why)
+    })
 }
 
 /// How many steps SQLite makes for a page of five events and for the position

@@ -234,14 +234,18 @@ fn take_page(
             return read_anew(house, shared, link, followed);
         }
         let session = entry.command.session;
-        let waiter = match entry.command.deed {
-            Deed::Join { .. } if server_of(session) == shared.log.server() => {
-                shared.waiting.take_join(session)
+        let is_mine = server_of(session) == shared.log.server();
+        let (joins, parts) = match entry.command.deed {
+            Deed::Join { .. } if is_mine => (shared.waiting.take_join(session), None),
+            Deed::Leave { .. } | Deed::Lose { .. } if is_mine => {
+                (None, shared.waiting.take_part(session))
             }
-            _ => None,
+            _ => (None, None),
         };
-        let (claim, answer) = waiter.unzip();
-        let outcome = obey(&mut room, entry.time, &entry.command, claim);
+        let (claim, answer) = joins.unzip();
+        let (ending, parted) = parts.unzip();
+        let outcome = obey(&mut room, entry.time, &entry.command, claim, ending);
+        let is_detached = outcome.step.is_some();
         if let Some(step) = outcome.step {
             followed.events += u64::from(step.record.event.is_some());
             house.journal.hand_over(Message::Step(Box::new(step)));
@@ -249,8 +253,8 @@ fn take_page(
         if let (Some(waiter), Some(answer)) = (answer, outcome.answer) {
             let _ = waiter.send(answer); // it may have lost its patience
         }
-        if let Deed::Leave { .. } = entry.command.deed {
-            shared.waiting.tell_left(session);
+        if let Some(parted) = parted {
+            let _ = parted.send(is_detached); // likewise
         }
         followed.room.see(entry.time);
         (followed.time, followed.number) = (entry.time, entry.number);
@@ -338,7 +342,7 @@ fn read_quietly(
             if let Some((_, answer)) = shared.waiting.take_join(session) {
                 let _ = answer.send(Err(Ending::ReadAnew)); // it may have lost its patience
             }
-            let outcome = obey(&mut room, entry.time, &entry.command, None);
+            let outcome = obey(&mut room, entry.time, &entry.command, None, None);
             records.extend(outcome.step.map(|step| step.record));
             followed.room.see(entry.time);
             followed.time = entry.time;

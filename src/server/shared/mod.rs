@@ -27,12 +27,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
-use super::order::{Seated, Words};
+use super::order::{Parting, Seated, Words};
 use super::rooms::SharedRoom;
 use super::session::{Chair, End};
 use super::step::Claim;
 use super::{House, report, thread, wall_ms};
-use crate::chat::{Ask, Command, Deed, MemberKey, Name, SessionNo};
+use crate::chat::{Ask, Command, Deed, Name, SessionNo};
 use crate::history::shared::{Proposal, SharedLog};
 use crate::history::{Cache, HistoryError, Keep};
 use crate::standard::HealthBoard;
@@ -50,9 +50,9 @@ const QUEUE: usize = 4096;
 /// How long a session waits for what comes of its JOIN.
 const JOIN: Duration = Duration::from_secs(10);
 
-/// How long a session waits for what comes of its LEAVE. It leaves all the
-/// same.
-const LEAVE: Duration = Duration::from_secs(2);
+/// How long a session waits until its participant is out of the room. It will
+/// be all the same.
+const PART: Duration = Duration::from_secs(2);
 
 /// How long a client that has seen more than this server waits for it.
 const CATCH_UP: Duration = Duration::from_secs(3);
@@ -249,45 +249,38 @@ impl Shared {
 
     /// Takes a participant out of its room, as its session's end demands. If
     /// that does not reach the log, the steward finds the session gone.
-    pub(super) fn part(&self, chair: &Chair, session: SessionNo, end: End) -> Ending {
+    pub(super) fn part(&self, chair: &Chair, session: SessionNo, end: End) -> Parting {
         let key = chair.key;
-        let leave = |sent, is_cut| {
-            let deed = Deed::Leave { key, sent, is_cut };
-            self.propose(self.command(&chair.room, session, deed));
-        };
-        match end {
-            End::Superseded(ending) => ending,
+        let (deed, ending) = match end {
+            End::Superseded(ending) => return Parting::alone(ending),
             End::Left { sent } => {
-                // Whoever was told goodbye is out of the room.
-                let left = self.waiting.for_leave(session);
-                leave(sent, false);
-                select! {
-                    recv(left) -> _ => {}
-                    recv(self.stop) -> _ => {}
-                    default(LEAVE) => {}
-                }
-                self.waiting.give_up(session);
-                Ending::Goodbye
+                let is_cut = false;
+                (Deed::Leave { key, sent, is_cut }, Ending::Goodbye)
             }
             End::Fault(ending) => {
-                leave(0, true);
-                ending
+                let (sent, is_cut) = (0, true);
+                (Deed::Leave { key, sent, is_cut }, ending)
             }
             End::Lost(ending) => {
-                self.lose(&chair.room, key, session);
-                report::lost(
-                    &chair.room_id,
-                    chair.name.as_str(),
-                    chair.id,
-                    &ending.to_string(),
-                );
-                ending
+                let (name, why) = (chair.name.as_str(), ending.to_string());
+                report::lost(&chair.room_id, name, chair.id, &why);
+                (Deed::Lose { key }, ending)
             }
+        };
+        // Whoever is told goodbye is out of the room, and has all that came
+        // before.
+        let parted = self.waiting.for_part(session, ending.clone());
+        self.propose(self.command(&chair.room, session, deed));
+        let is_detached = select! {
+            recv(parted) -> parted => parted.unwrap_or(false),
+            recv(self.stop) -> _ => false,
+            default(PART) => false,
+        };
+        self.waiting.give_up(session);
+        Parting {
+            ending,
+            is_detached,
         }
-    }
-
-    fn lose(&self, room: &SharedRoom, key: MemberKey, session: SessionNo) {
-        self.propose(self.command(room, session, Deed::Lose { key }));
     }
 
     /// Follows the log up to its end, before the server serves anybody.

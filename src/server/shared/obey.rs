@@ -21,8 +21,15 @@ impl Outcome {
 }
 
 /// Lets a room obey a command at the Lamport time `time`. `claim` is that of
-/// the session that asked to join, if it is one of this server's.
-pub(super) fn obey(room: &mut Room, time: i64, command: &Command, claim: Option<Claim>) -> Outcome {
+/// the session that asked to join, and `ending` that of the one that is over,
+/// if it is one of this server's.
+pub(super) fn obey(
+    room: &mut Room,
+    time: i64,
+    command: &Command,
+    claim: Option<Claim>,
+    ending: Option<Ending>,
+) -> Outcome {
     let done = room.obey(time, command);
     match (done, &command.deed) {
         (Done::Joined(Err(refused)), _) => Outcome {
@@ -58,22 +65,25 @@ pub(super) fn obey(room: &mut Room, time: i64, command: &Command, claim: Option<
                 Deed::Leave { is_cut: true, .. } => "cut",
                 _ => "expired",
             };
-            let change = Change::Detach(parted.key, Ending::Goodbye);
+            let change = part(parted.key, ending);
             Outcome::of(Some(Step::parted(room, parted, why, change)))
         }
         (Done::Lost(Loss::Left(parted)), _) => {
-            let change = dismiss(parted.key);
+            let change = part(parted.key, ending);
             Outcome::of(Some(Step::parted(room, parted, "lost", change)))
         }
         (Done::Lost(Loss::Away), Deed::Lose { key }) => {
-            Outcome::of(Some(Step::changed(room, dismiss(*key))))
+            Outcome::of(Some(Step::changed(room, part(*key, ending))))
         }
         _ => Outcome::of(None),
     }
 }
 
-/// A session that is lost has ended; if not, the others took this server for
-/// dead, and its client must hear of it.
-fn dismiss(key: MemberKey) -> Change {
-    Change::Dismiss(key, Ending::TakenForLost)
+/// A session that is lost has ended, for a reason. If not, the others took this
+/// server for dead, and its client must hear of it.
+fn part(key: MemberKey, ending: Option<Ending>) -> Change {
+    match ending {
+        Some(ending) => Change::Detach(key, ending),
+        None => Change::Dismiss(key, Ending::TakenForLost),
+    }
 }

@@ -18,7 +18,7 @@ pub(super) struct Waiting(Mutex<HashMap<SessionNo, Waiter>>);
 
 enum Waiter {
     Join(Claim, Sender<Answer>),
-    Leave(Sender<()>),
+    Part(Ending, Sender<bool>),
 }
 
 impl Waiting {
@@ -33,11 +33,12 @@ impl Waiting {
         answered
     }
 
-    /// A session waits until its participant has left.
-    pub(super) fn for_leave(&self, session: SessionNo) -> Receiver<()> {
-        let (left, has_left) = bounded(1);
-        self.map().insert(session, Waiter::Leave(left));
-        has_left
+    /// A session waits until its participant is out of the room, or away. It is
+    /// told whether its outbox was then closed, for this reason.
+    pub(super) fn for_part(&self, session: SessionNo, ending: Ending) -> Receiver<bool> {
+        let (parted, has_parted) = bounded(1);
+        self.map().insert(session, Waiter::Part(ending, parted));
+        has_parted
     }
 
     /// A session waits no more. Returns whether it still did.
@@ -49,14 +50,15 @@ impl Waiting {
     pub(super) fn take_join(&self, session: SessionNo) -> Option<(Claim, Sender<Answer>)> {
         match self.map().remove(&session)? {
             Waiter::Join(claim, answer) => Some((claim, answer)),
-            Waiter::Leave(_) => None,
+            Waiter::Part(..) => None,
         }
     }
 
-    /// Tells a session, if it waits, that its participant has left.
-    pub(super) fn tell_left(&self, session: SessionNo) {
-        if let Some(Waiter::Leave(left)) = self.map().remove(&session) {
-            let _ = left.send(()); // it may have lost its patience
+    /// Whoever waits to be out of the room, to be told.
+    pub(super) fn take_part(&self, session: SessionNo) -> Option<(Ending, Sender<bool>)> {
+        match self.map().remove(&session)? {
+            Waiter::Part(ending, parted) => Some((ending, parted)),
+            Waiter::Join(..) => None,
         }
     }
 }

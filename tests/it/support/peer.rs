@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Access, CallError, Dialler, FrameWriter, Keepalive};
@@ -162,9 +162,17 @@ impl Peer {
         }
     }
 
-    /// Whether nothing at all comes for so long.
-    pub fn quiet_for(&self, time: Duration) -> bool {
-        self.told.recv_timeout(time).is_err()
+    /// The events that come within this time.
+    pub fn listen(&self, time: Duration) -> Vec<Event> {
+        let until = Instant::now() + time;
+        let mut events = Vec::new();
+        loop {
+            match self.told.recv_deadline(until) {
+                Ok(Told::Events(frame)) => events.extend(frame.into_iter().map(|r| r.event)),
+                Ok(Told::End(end)) => panic!("{} listens and its stream ends: {end:?}", self.name),
+                Err(_) => return events,
+            }
+        }
     }
 
     /// How the stream ends, passing over events.

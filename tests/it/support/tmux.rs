@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -42,7 +42,7 @@ impl Tmux {
             "env",
             "-i",
             "LANG=C.UTF-8",
-            "TERM=screen-256color",
+            "TERM=tmux-256color",
             "TZ=UTC",
             &home,
             &program,
@@ -99,6 +99,8 @@ impl Tmux {
         self.tmux(&["paste-buffer", "-p"]);
     }
 
+    /// Gives the terminal another size, and waits until programs are told:
+    /// tmux does that up to a quarter of a second later.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.tmux(&[
             "resize-window",
@@ -107,6 +109,16 @@ impl Tmux {
             "-y",
             &rows.to_string(),
         ]);
+        let device = self.asked("#{pane_tty}");
+        let size = || {
+            let output = Command::new("stty").args(["-F", &device, "size"]).output();
+            String::from_utf8_lossy(&output.expect("stty").stdout).into_owned()
+        };
+        let wanted = format!("{rows} {columns}");
+        let begun = Instant::now();
+        while size().trim_end() != wanted {
+            assert!(begun.elapsed() < DEADLINE, "waited in vain for {wanted}");
+        }
     }
 
     /// What is on the screen, without empty rows below.
@@ -126,6 +138,13 @@ impl Tmux {
         self.tmux(&["capture-pane", "-p", "-J", "-S", "-"])
             .trim_end()
             .to_owned()
+    }
+
+    /// Keeps, from now on, every byte that programs write to the terminal.
+    pub fn record(&self) -> Recording {
+        let path = self.home.path().join("bytes");
+        self.tmux(&["pipe-pane", &format!("cat > {}", path.display())]);
+        Recording(path)
     }
 
     /// What tmux knows of the terminal, such as `#{pane_title}`.
@@ -210,6 +229,25 @@ impl Tmux {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// The bytes that were written to a terminal.
+pub struct Recording(PathBuf);
+
+impl Recording {
+    /// Waits until this was written, and returns all that was.
+    pub fn until(&self, what: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let bytes = std::fs::read(&self.0).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            if text.contains(what) {
+                return text.into_owned();
+            }
+            assert!(begun.elapsed() < DEADLINE, "waited in vain for {what:?}");
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -1,0 +1,4 @@
+//! The certificates of both ends.
+
+#[path = "../../src/rpc/tls.rs"]
+pub mod tls;
