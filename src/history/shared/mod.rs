@@ -16,7 +16,8 @@
 //! | `chitchat:begin:N` | sorted set: snapshots of room N by `L`; the stream holds every command after the first |
 //! | `chitchat:bell`, `chitchat:rings` | stream: which rooms have something new; the number of its last entry |
 //! | `chitchat:servers`, `chitchat:server:S` | set of servers; a key that server S renews while it lives |
-//! | `chitchat:group:S` | number of the last group of server S that was appended |
+//! | `chitchat:group:S` | number of the last group of server S that was appended; gone after a day |
+//! | `chitchat:confirm:S` | what server S writes to wait until replicas have it |
 //!
 //! The bell spares the follower to name thousands of streams with each call:
 //! it waits for the bell alone, and reads the rooms that were rung for.
