@@ -31,6 +31,8 @@ struct Seats {
     seats: Vec<Seat>,
     index: HashMap<MemberKey, usize>,
     waiting: Vec<Encoded>,
+    /// Who said it: they wait for it, since it is their receipt.
+    authors: Vec<MemberKey>,
     /// What was handed out since the last look, and who was let go.
     delivered: u64,
     let_go: u64,
@@ -92,6 +94,9 @@ impl Fanout {
             }
             if let Some((event, audience)) = &record.event {
                 room.take(&record.room, event, *audience);
+                if *audience == Audience::Room && room.authors.last() != record.author.as_ref() {
+                    room.authors.extend(record.author);
+                }
             }
             if let Some((event, key)) = &sequel.receipt {
                 room.take(&record.room, event, Audience::One(*key));
@@ -210,16 +215,23 @@ impl Seats {
         }
     }
 
-    /// Hands what waits to all members. One that has no room for it is let go:
-    /// it can come back and read what it missed.
+    /// Hands what waits to all members, first to those who said it. One that
+    /// has no room for it is let go: it can come back and read what it missed.
     fn hand_out(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
         let mut batch = None;
         let mut singles = Vec::new();
-        // From the end, since letting one go moves the last into its place.
-        for at in (0..self.seats.len()).rev() {
+        let mut slow = Vec::new();
+        let authors = self.authors.drain(..);
+        let mut first: Vec<usize> = authors
+            .filter_map(|key| self.index.get(&key).copied())
+            .collect();
+        first.sort_unstable();
+        first.dedup();
+        let others = (0..self.seats.len()).filter(|at| first.binary_search(at).is_err());
+        for at in first.iter().copied().chain(others) {
             let seat = &self.seats[at];
             let sent = if seat.batches {
                 seat.outbox
@@ -232,10 +244,15 @@ impl Seats {
             };
             match sent {
                 Ok(()) => self.delivered += self.waiting.len() as u64,
-                Err(Overflow) => self.let_go(at),
+                Err(Overflow) => slow.push(at),
             }
         }
         self.waiting.clear();
+        // From the end, since letting one go moves the last into its place.
+        slow.sort_unstable();
+        for at in slow.into_iter().rev() {
+            self.let_go(at);
+        }
     }
 
     fn let_go(&mut self, at: usize) {
