@@ -16,7 +16,7 @@ quoted = '$(subst ','\'',$(value $1))'
 # The first build shows how far it is; later ones say nothing but errors.
 QUIET = $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/chitchat),--quiet)
 
-.PHONY: help run-server run-client build test lint fmt demo bench fuzz audit clean
+.PHONY: help run-server run-client build test lint fmt demo cluster bench fuzz audit clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -46,6 +46,10 @@ fmt: ## format the sources
 demo: ## show what the chat does
 	@$(SETUP) cargo build --release $(QUIET)
 	@$(SETUP) scripts/demo.sh
+
+cluster: ## show three servers that share their rooms, one of which is killed
+	@$(SETUP) cargo build --release $(QUIET)
+	@$(SETUP) scripts/cluster.sh
 
 # The loads that take a few seconds each; BENCHMARKS.md says what they are.
 LOADS := chat-10 chat-256 fan-64 fan-256 bulk-1 durable

@@ -8,7 +8,8 @@
 # CMake alone from PyPI into the target directory; likewise Python, for the tests
 # that need it. gRPC's C core, which takes
 # minutes, is then built once, with word of how long it has been going on.
-# The tests use the client in a terminal: for «cargo test» tmux is installed too.
+# The tests use the client in a terminal, and Redis: for «cargo test» tmux and
+# redis-server are installed too.
 # Where nothing is missing this takes milliseconds and says nothing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -82,23 +83,24 @@ install_packages() {
     esac
 }
 
-# try_package_manager cmake|compiler|python...: says why where it does not help.
+# try_package_manager cmake|compiler|python|redis|tmux...: says why where it does not help.
 try_package_manager() {
     if ! find_package_manager; then
         say "no package manager known here could install $*"
         return
     fi
     case $manager in
-    apt-get) compiler='g++' python='python3 python3-venv' ;;
-    dnf | yum | zypper) compiler='gcc-c++' python='python3' ;;
-    apk) compiler='g++ linux-headers' python='python3' ;;
-    pacman | brew) compiler='gcc' python='python' ;;
+    apt-get) compiler='g++' python='python3 python3-venv' redis='redis-server' ;;
+    dnf | yum | zypper) compiler='gcc-c++' python='python3' redis='redis' ;;
+    apk) compiler='g++ linux-headers' python='python3' redis='redis' ;;
+    pacman | brew) compiler='gcc' python='python' redis='redis' ;;
     esac
     packages=
     for wanted in "$@"; do
         case $wanted in
         compiler) wanted=$compiler ;;
         python) wanted=$python ;;
+        redis) wanted=$redis ;;
         esac
         packages="$packages $wanted"
     done
@@ -167,6 +169,12 @@ install_tmux() {
     has tmux || try_package_manager tmux
 }
 
+# Without it the tests that need it are skipped, which they say too.
+install_redis() {
+    has redis-server || try_package_manager redis
+    has redis-server || say 'redis-server is missing: what needs it is SKIPPED'
+}
+
 has cargo || die 'cargo is missing: install Rust with rustup, then run this again'
 case "$1 ${2-}" in
 'cargo fmt' | 'cargo clean') ;; # they compile nothing
@@ -179,6 +187,13 @@ scripts/python-clients.sh*) # without it the tests that need it are skipped
     ;;
 esac
 case "$1 ${2-}" in
-'cargo test') install_tmux ;;
+'cargo test')
+    install_tmux
+    install_redis
+    ;;
+scripts/cluster.sh*)
+    install_redis
+    has redis-server || die 'the cluster needs redis-server: install it'
+    ;;
 esac
 exec "$@"

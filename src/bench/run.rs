@@ -32,8 +32,9 @@ const OTHER_FILES: u64 = 64;
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// `HOST:PORT` or `unix:PATH`.
-    pub address: String,
+    /// `HOST:PORT` or `unix:PATH`: at least one. To several, servers that share
+    /// their rooms, the clients are dealt in turn.
+    pub addresses: Vec<String>,
     /// What to show to get in.
     pub access: Access,
     /// Its process, if it is on this machine.
@@ -202,7 +203,10 @@ impl Director<'_> {
         for client in self.voices.len()..clients {
             let dialled = self
                 .dialler
-                .dial(&target.address, DIAL_PATIENCE)
+                .dial(
+                    &target.addresses[client % target.addresses.len()],
+                    DIAL_PATIENCE,
+                )
                 .map_err(BenchError::Unreachable)?;
             let (outgoing, queue) = outgoing();
             let voice = Voice::new(&self.run, client, self.tag, outgoing);

@@ -5,16 +5,18 @@
 //! rule of the chat can be tested with plain values.
 
 mod clock;
+mod command;
 mod event;
 mod name;
 mod room;
 mod text;
 
 pub use clock::{LamportClock, MAX_AHEAD};
+pub use command::{Command, Deed, Done, ServerNo, first_of, server_of};
 pub use event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_NAME};
 pub use name::{DEFAULT_ROOM, MAX_NAME_CHARS, Name, NameError};
 pub use room::{
-    Ask, Joined, Loss, MAX_REMEMBERED, Member, Parted, Refused, RememberedMember, Room, Said,
-    Secret, SessionNo, StoredMember, StoredRoom,
+    Ask, Joined, Loss, MAX_REMEMBERED, Member, Parted, Presence, Refused, RememberedMember, Room,
+    RoomSnapshot, Said, Secret, SessionNo, StoredMember, StoredRoom,
 };
 pub use text::{MAX_TEXT_CHARS, TextError, check_text, is_deceptive, sanitise};

@@ -22,12 +22,13 @@ pub const MAX_REMEMBERED: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Secret(pub [u8; 32]);
 
-/// Which stream a participant speaks through; unique in one server's life.
+/// Which stream a participant speaks through; unique in one server's life, and
+/// among servers that share their rooms (see [`first_of`](super::first_of)).
 pub type SessionNo = u64;
 
 /// Where a participant is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Presence {
+pub enum Presence {
     /// It speaks through this session.
     Here(SessionNo),
     /// It lost this session and may yet resume.
@@ -35,7 +36,7 @@ enum Presence {
 }
 
 /// A participant of a room.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Who it is.
     pub key: MemberKey,
@@ -52,8 +53,9 @@ pub struct Member {
     pub last_sent: i64,
     /// `last_sent` as it was when the present session began: what bears no
     /// later time was sent, and stamped, in an earlier one.
-    settled: i64,
-    presence: Presence,
+    pub settled: i64,
+    /// Where it is.
+    pub presence: Presence,
 }
 
 impl Member {
@@ -96,10 +98,12 @@ pub struct StoredRoom {
 }
 
 /// A participant that left and would be recognised.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RememberedMember {
-    key: MemberKey,
-    last_sent: i64,
+    /// See [`Member::key`].
+    pub key: MemberKey,
+    /// See [`Member::last_sent`].
+    pub last_sent: i64,
 }
 
 /// What a client asks for when it joins.
@@ -207,6 +211,8 @@ pub struct Room {
     remembered: HashMap<Secret, RememberedMember>,
     remembered_order: VecDeque<Secret>,
     most_remembered: usize,
+    /// Whether the place of what happens now was given by somebody else.
+    is_placed: bool,
 }
 
 impl Room {
@@ -223,6 +229,7 @@ impl Room {
             remembered: HashMap::new(),
             remembered_order: VecDeque::new(),
             most_remembered: MAX_REMEMBERED,
+            is_placed: false,
         };
         for m in stored.members {
             if m.present {
@@ -285,6 +292,29 @@ impl Room {
         self.members.get(&key)
     }
 
+    /// Does `deed`, of which at most one event comes, at the Lamport time
+    /// `time`: for a room whose order is made elsewhere. The clock stands there
+    /// afterwards even if no event came of it. `time` must lie past the clock.
+    ///
+    /// Whoever chose `time` has judged what the deed's sender says of its own
+    /// clock by the rule of [`LamportClock::accepts`]: a time that was
+    /// accepted lies before `time`, and any other does not count.
+    pub fn at<T>(&mut self, time: i64, deed: impl FnOnce(&mut Self) -> T) -> T {
+        self.clock = LamportClock::at(time - 1);
+        self.is_placed = true;
+        let done = deed(self);
+        self.is_placed = false;
+        self.clock = LamportClock::at(time);
+        done
+    }
+
+    fn accepts(&self, sent: i64) -> bool {
+        match self.is_placed {
+            true => (0..=self.clock.now()).contains(&sent),
+            false => self.clock.accepts(sent),
+        }
+    }
+
     /// Lets a client in: as the participant that it was, if its secret says
     /// so, or as a new one.
     ///
@@ -332,7 +362,7 @@ impl Room {
     /// # Errors
     /// Why not.
     pub fn admit(&self, ask: &Ask) -> Result<Option<(MemberKey, i32)>, Refused> {
-        if !self.clock.accepts(ask.sent) {
+        if !self.accepts(ask.sent) {
             return Err(Refused::Time(ask.sent));
         }
         let holder = self.names.get(&ask.name.folded());
@@ -404,10 +434,11 @@ impl Room {
         // What an earlier stream of the same participant still brings is sent
         // again through its present one, if it has no echo yet.
         let here = |m: &&mut Member| m.presence == Presence::Here(session);
+        let is_accepted = self.accepts(sent);
         let Some(member) = self.members.get_mut(&key).filter(here) else {
             return Said::Superseded;
         };
-        if !self.clock.accepts(sent) {
+        if !is_accepted {
             let text = format!("Timestamp {sent} is out of range.");
             return self.refuse(key, text, 0, wall_ms);
         }
@@ -470,11 +501,7 @@ impl Room {
         wall_ms: i64,
     ) -> Option<Parted> {
         (self.members.get(&key)?.presence == Presence::Here(session)).then_some(())?;
-        self.part(
-            key,
-            if self.clock.accepts(sent) { sent } else { 0 },
-            wall_ms,
-        )
+        self.part(key, if self.accepts(sent) { sent } else { 0 }, wall_ms)
     }
 
     /// Says that `session` is lost. A participant with a secret may resume;
@@ -617,5 +644,8 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+mod snapshot;
 #[cfg(test)]
 mod tests;
+
+pub use snapshot::RoomSnapshot;

@@ -44,9 +44,10 @@ pub(super) struct Args {
         conflicts_with_all = LOAD_OPTIONS
     )]
     cases: Vec<Case>,
-    /// Use the server that listens there: HOST:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS")]
-    connect: Option<String>,
+    /// Use the server that listens there: HOST:PORT or unix:PATH; to several
+    /// that share their rooms, separated by commas, clients go in turn
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    connect: Vec<String>,
     /// The process of that server, if it is on this machine: its processor
     /// time and memory are told then
     #[arg(long, value_name = "PID", requires = "connect")]
@@ -230,9 +231,9 @@ impl Args {
         bench::prepare(plan)?;
         let store = self.store(durable)?;
         let sync = store.sync_time()?;
-        let own = match &self.connect {
-            Some(_) => None,
-            None => Some(self.start_server(plan, &store)?),
+        let own = match self.connect.is_empty() {
+            false => None,
+            true => Some(self.start_server(plan, &store)?),
         };
         let mut access = self.access.clone().read()?;
         if let Some(own) = &own
@@ -240,14 +241,14 @@ impl Args {
         {
             access.tls = Some(ClientTls::trust(&ca)?);
         }
-        let target = match (&own, &self.connect) {
-            (Some(own), _) => Target {
-                address: own.address().to_owned(),
+        let target = match &own {
+            Some(own) => Target {
+                addresses: vec![own.address().to_owned()],
                 access,
                 pid: Some(own.pid()),
             },
-            (None, address) => Target {
-                address: address.clone().unwrap_or_default(),
+            None => Target {
+                addresses: self.connect.clone(),
                 access,
                 pid: self.server_pid,
             },
@@ -276,7 +277,7 @@ impl Args {
                 argument: store.clone(),
                 folder: None,
             }),
-            None if durable && self.connect.is_none() => StorePlace::new_file(),
+            None if durable && self.connect.is_empty() => StorePlace::new_file(),
             None => Ok(StorePlace {
                 argument: "memory".to_owned(),
                 folder: None,

@@ -30,10 +30,11 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Args {
     /// The name to join with; asked for if it is not given [env: CHITCHAT_NAME]
     name: Option<String>,
-    /// The server: HOST:PORT or unix:PATH; several, separated by commas, are
-    /// tried in turn [env: CHITCHAT_SERVER] [default: 127.0.0.1:50052]
+    /// The server: HOST:PORT or unix:PATH; several that share their rooms,
+    /// separated by commas or given one by one, are tried in turn, also when
+    /// one is lost [env: CHITCHAT_SERVER] [default: 127.0.0.1:50052]
     #[arg(long, value_name = "ADDRESS")]
-    server: Option<String>,
+    server: Vec<String>,
     /// The room to join [env: CHITCHAT_ROOM]
     #[arg(long, value_name = "ROOM")]
     room: Option<String>,
@@ -186,9 +187,10 @@ impl Args {
     }
 
     fn config(&self) -> anyhow::Result<Config> {
+        let servers = (!self.server.is_empty()).then(|| self.server.join(","));
         let typed = [
             ("name", self.name.as_deref()),
-            ("server", self.server.as_deref()),
+            ("server", servers.as_deref()),
             ("room", self.room.as_deref()),
             ("color", self.color.as_deref()),
             ("bell", self.bell.as_deref()),

@@ -13,13 +13,17 @@ use super::exit::Exit;
 use super::logging::LogArgs;
 use super::notify::{READY, STOPPING, notify};
 use super::signals;
-use crate::history::Store;
+use crate::history::shared::SharedStore;
+use crate::history::{Keep, Store};
 use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};
 use crate::server::{Password, Rate, ReservedNames, Server, Settings};
 
 /// How long a stop may take. A second more and a service manager may have lost
 /// its patience.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// A shorter lease could not be renewed in time.
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
 /// What may be typed after `chitchat server`.
 #[derive(Debug, clap::Args)]
@@ -70,10 +74,23 @@ pub(super) struct Args {
     /// lines come from «chitchat password»
     #[arg(long, value_name = "FILE")]
     names_file: Option<PathBuf>,
-    /// Keep the rooms in an SQLite file (sqlite:PATH) or in memory (memory)
+    /// Keep the rooms in an SQLite file (sqlite:PATH), in memory (memory) or in
+    /// a log that several servers share (redis://[USER:PASSWORD@]HOST[:PORT][/DB],
+    /// rediss://…, redis+sentinel://HOST[:PORT],…/MASTER[/DB])
     /// [default: sqlite: in the platform's data directory]
-    #[arg(long, value_name = "STORE", env = "CHITCHAT_STORE", value_parser = parse_store)]
-    store: Option<Store>,
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "CHITCHAT_STORE",
+        hide_env_values = true, // it may hold a password
+        value_parser = typed_store
+    )]
+    store: Option<Result<Store, String>>,
+    /// Keep so much of each room's past: a number of events, or a time such as
+    /// 30d or 12h [default: 100000 events in memory and in Redis; everything in
+    /// a file]
+    #[arg(long, value_name = "EVENTS|TIME", value_parser = parse_keep)]
+    keep: Option<Keep>,
     /// Let a participant that lost its connection come back for so long before
     /// saying that it left
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
@@ -93,7 +110,27 @@ pub(super) struct Args {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
+    sharing: Sharing,
+    #[command(flatten)]
     limits: Limits,
+}
+
+/// How a log in Redis is shared.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Rooms shared through Redis")]
+struct Sharing {
+    /// Take the password for Redis from this file's first line
+    #[arg(long, value_name = "FILE", env = "CHITCHAT_REDIS_PASSWORD_FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// Trust the CAs in this file for rediss://, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    redis_ca: Option<PathBuf>,
+    /// Deliver an event only when so many replicas of Redis hold it
+    #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
+    redis_wait: usize,
+    /// Take a server for dead that was silent for so long
+    #[arg(long, value_name = "TIME", default_value = "6s", value_parser = parse_time)]
+    lease: Duration,
 }
 
 /// What nobody may have more of.
@@ -144,7 +181,12 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let log = self.log.start("Server".to_owned(), LevelFilter::Info)?;
         let store = match self.store.clone() {
-            Some(store) => store,
+            Some(Err(why)) => {
+                let why = format!("invalid value for '--store <STORE>': {why}\n");
+                clap::Error::raw(clap::error::ErrorKind::ValueValidation, why).exit()
+            }
+            Some(Ok(Store::Shared(store))) => Store::Shared(self.sharing.apply(store)?),
+            Some(Ok(store)) => store,
             None => Store::Sqlite(default_store().context(
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
@@ -162,6 +204,7 @@ impl Args {
             listen: self.listen,
             certificates: certificates.clone(),
             store,
+            keep: self.keep,
             keepalive: Keepalive {
                 every: self.keepalive,
                 patience: self.keepalive_timeout,
@@ -255,6 +298,18 @@ impl Args {
     }
 }
 
+impl Sharing {
+    fn apply(&self, mut store: SharedStore) -> anyhow::Result<SharedStore> {
+        if let Some(path) = &self.redis_password_file {
+            store.password = Some(read_password(path)?);
+        }
+        store.ca = self.redis_ca.clone();
+        store.replicas = self.redis_wait;
+        store.lease = self.lease.max(SHORTEST_LEASE);
+        Ok(store)
+    }
+}
+
 /// What was there stays where what is there now is no good.
 fn reload(certificates: &Certificates) {
     match certificates.reload() {
@@ -268,11 +323,46 @@ fn default_store() -> Option<PathBuf> {
     Some(dirs.data_dir().join("rooms.db"))
 }
 
+/// A value that is no good must not be shown, as clap would: it may hold a
+/// password.
+fn typed_store(text: &str) -> Result<Result<Store, String>, std::convert::Infallible> {
+    Ok(parse_store(text))
+}
+
 fn parse_store(text: &str) -> Result<Store, String> {
     match text.split_once(':') {
         None if text == "memory" => Ok(Store::Memory),
         Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(path.into())),
-        _ => Err("it must be sqlite:PATH or memory".to_owned()),
+        Some((scheme, _)) if scheme.starts_with("redis") => {
+            SharedStore::parse(text).map(Store::Shared)
+        }
+        _ => Err("it must be sqlite:PATH, memory or redis://HOST:PORT".to_owned()),
+    }
+}
+
+/// A number of events, or a time in `s`, `m`, `h` or `d`.
+fn parse_keep(text: &str) -> Result<Keep, String> {
+    let fail = || "it must be a number of events, or a time such as 30d or 12h".to_owned();
+    if let Ok(events) = text.parse() {
+        return match events {
+            0 => Err(fail()),
+            events => Ok(Keep::Events(events)),
+        };
+    }
+    let hours = |number: &str, hours: u64| {
+        let number: u64 = number.parse().map_err(|_| fail())?;
+        Ok(Duration::from_secs(number.saturating_mul(hours * 3600)))
+    };
+    let time = if let Some(days) = text.strip_suffix('d') {
+        hours(days, 24)
+    } else if let Some(number) = text.strip_suffix('h') {
+        hours(number, 1)
+    } else {
+        parse_time(text).map_err(|_| fail())
+    }?;
+    match time.is_zero() {
+        true => Err(fail()),
+        false => Ok(Keep::For(time)),
     }
 }
 
@@ -330,8 +420,21 @@ mod tests {
             parse_store("sqlite:a:b.db"),
             Ok(Store::Sqlite("a:b.db".into()))
         );
-        for bad in ["", "sqlite", "sqlite:", "redis://x", "memory:"] {
+        assert!(matches!(parse_store("redis://x"), Ok(Store::Shared(_))));
+        for bad in ["", "sqlite", "sqlite:", "redis:x", "memory:"] {
             assert!(parse_store(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_a_number_or_a_time() {
+        assert_eq!(parse_keep("500"), Ok(Keep::Events(500)));
+        let days = |n: u64| Duration::from_secs(n * 24 * 3600);
+        assert_eq!(parse_keep("30d"), Ok(Keep::For(days(30))));
+        assert_eq!(parse_keep("12h"), Ok(Keep::For(days(1) / 2)));
+        assert_eq!(parse_keep("5m"), Ok(Keep::For(Duration::from_secs(300))));
+        for bad in ["", "0", "0d", "-1", "d", "1w", "1.5d"] {
+            assert!(parse_keep(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,20 +1,17 @@
-//! Events kept in this process: the last [`KEEP`] of every room, gone when it
+//! Events kept in this process, as many as [`Keep`] says, gone when it
 //! ends. Knows of no file and no roster: nothing is ever restored from it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{HistoryError, Journal, Opened, Past, Record, Span};
+use super::{HistoryError, Journal, Keep, Opened, Past, Record, Span};
 use crate::chat::{Audience, Event, MemberKey};
-
-/// How many events of a room are kept; then the oldest go.
-pub(super) const KEEP: usize = 100_000;
 
 /// All rooms. Under the lock only pointers are pushed, found and copied; the
 /// events themselves are cloned before it is taken and after it is released,
 /// so that a long page does not hold up the one thread that appends.
-#[derive(Default)]
 struct Memory {
+    keep: Keep,
     rooms: RwLock<HashMap<u32, RoomPast>>,
 }
 
@@ -32,17 +29,45 @@ struct Kept {
     audience: Audience,
 }
 
-pub(super) fn open() -> Opened {
-    let memory = Arc::new(Memory::default());
+pub(super) fn open(keep: Keep) -> Opened {
+    let memory = Arc::new(Memory {
+        keep,
+        rooms: RwLock::default(),
+    });
     Opened {
         rooms: Vec::new(),
         journal: Box::new(memory.clone()),
+        cache: Some(Cache(memory.clone())),
         past: memory,
     }
 }
 
-impl Journal for Arc<Memory> {
-    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+/// Fills a history in memory beside its journal, with what is kept elsewhere.
+/// Whoever does so sees to it that nothing of the same room is on its way
+/// through the journal.
+#[derive(Clone)]
+pub struct Cache(Arc<Memory>);
+
+impl Cache {
+    /// Begins a room anew: of what happened up to the Lamport time `floor`
+    /// nothing is kept.
+    pub fn begin(&self, room: u32, floor: i64) {
+        let begun = RoomPast {
+            floor,
+            ..RoomPast::default()
+        };
+        let mut rooms = self.0.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        rooms.insert(room, begun);
+    }
+
+    /// Keeps what the journal would.
+    pub fn append(&self, group: &[Record]) {
+        self.0.keep(group);
+    }
+}
+
+impl Memory {
+    fn keep(&self, group: &[Record]) {
         let kept: Vec<(u32, Arc<Kept>)> = group
             .iter()
             .filter_map(|record| {
@@ -52,8 +77,14 @@ impl Journal for Arc<Memory> {
             .collect();
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         for (no, kept) in kept {
-            rooms.entry(no).or_default().push(kept);
+            rooms.entry(no).or_default().push(kept, self.keep);
         }
+    }
+}
+
+impl Journal for Arc<Memory> {
+    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+        self.keep(group);
         Ok(())
     }
 }
@@ -90,12 +121,16 @@ impl Past for Memory {
 }
 
 impl RoomPast {
-    fn push(&mut self, kept: Arc<Kept>) {
+    fn push(&mut self, kept: Arc<Kept>, keep: Keep) {
+        let now = kept.event.wall_ms;
         self.events.push_back(kept);
-        if self.events.len() > KEEP
-            && let Some(oldest) = self.events.pop_front()
-        {
+        while let Some(oldest) = self.events.front() {
+            let later = self.events.len() as u64 - 1;
+            if !keep.lets_go(later, now.saturating_sub(oldest.event.wall_ms)) {
+                break;
+            }
             self.floor = oldest.event.time;
+            self.events.pop_front();
         }
     }
 
@@ -144,11 +179,13 @@ mod tests {
     use super::*;
     use crate::history::tests::{message, room};
 
+    const KEEP: usize = 1000;
+
     #[test]
     fn the_oldest_events_go_and_whoever_asks_for_them_is_told() {
         let Opened {
             mut journal, past, ..
-        } = open();
+        } = open(Keep::Events(KEEP as u64));
         let room = room(1, "Chit Chat");
         let span = |after| Span {
             after,

@@ -4,7 +4,9 @@
 //! any thread reads through the [`Past`] half, which shows only what has been
 //! appended wholly. Neither knows of sessions or of gRPC.
 
+mod keep;
 mod memory;
+pub mod shared;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -12,7 +14,13 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use shared::{SharedError, SharedStore};
+
 use crate::chat::{Audience, Event, MemberKey, RoomId, StoredMember, StoredRoom};
+
+pub(crate) use keep::HEADWAY;
+pub use keep::Keep;
+pub use memory::Cache;
 
 /// Where to keep the rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +29,9 @@ pub enum Store {
     Memory,
     /// In an SQLite file, made if it is missing, together with its folder.
     Sqlite(PathBuf),
+    /// In a log that several servers share; what is read of the past is kept
+    /// in this process too.
+    Shared(SharedStore),
 }
 
 /// One step of a room, as its journal keeps it.
@@ -137,6 +148,8 @@ pub struct Opened {
     pub journal: Box<dyn Journal>,
     /// The half that reads.
     pub past: Arc<dyn Past>,
+    /// For a history in memory: fills it beside its journal.
+    pub cache: Option<Cache>,
 }
 
 /// What can go wrong with a store.
@@ -186,6 +199,9 @@ pub enum HistoryError {
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] rusqlite::Error),
+    /// The log that servers share failed.
+    #[error("the log that servers share cannot be used")]
+    Shared(#[from] SharedError),
 }
 
 impl Store {
@@ -194,9 +210,25 @@ impl Store {
     /// # Errors
     /// Why it cannot be opened; an existing file is left as it was.
     pub fn open(&self) -> Result<Opened, HistoryError> {
+        self.open_keeping(self.usual_keep())
+    }
+
+    /// Opens the store, to keep so much of each room's past.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn open_keeping(&self, keep: Keep) -> Result<Opened, HistoryError> {
         match self {
-            Store::Memory => Ok(memory::open()),
-            Store::Sqlite(path) => sqlite::open(path),
+            Store::Memory | Store::Shared(_) => Ok(memory::open(keep)),
+            Store::Sqlite(path) => sqlite::open(path, keep),
+        }
+    }
+
+    /// How much it keeps where nothing else is said.
+    pub fn usual_keep(&self) -> Keep {
+        match self {
+            Store::Memory | Store::Shared(_) => Keep::Events(100_000),
+            Store::Sqlite(_) => Keep::Everything,
         }
     }
 }

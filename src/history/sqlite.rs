@@ -9,6 +9,7 @@ mod past;
 mod readers;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -21,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use self::journal::SqliteJournal;
 use self::past::SqlitePast;
 use self::readers::Readers;
-use super::{HistoryError, Opened};
+use super::{HistoryError, Keep, Opened};
 use crate::chat::{Name, RoomId, Secret, StoredMember, StoredRoom};
 
 /// «CHIT»: whose file it is, in the header of every SQLite file.
@@ -30,7 +31,7 @@ const APPLICATION_ID: i32 = 0x4348_4954;
 /// The version of the layout in `schema.sql`.
 const LAYOUT: i32 = 1;
 
-pub(super) fn open(path: &Path) -> Result<Opened, HistoryError> {
+pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, HistoryError> {
     let path = place(path)?;
     let lock = Lock::take(&path)?;
     match path.symlink_metadata() {
@@ -62,11 +63,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, HistoryError> {
             }),
         }
     })?;
-    let journal = SqliteJournal::open(path, readers.clone(), lock)?;
+    let journal = SqliteJournal::open(path, readers.clone(), lock, keep)?;
     Ok(Opened {
         rooms,
         journal: Box::new(journal),
         past: Arc::new(SqlitePast::new(readers)),
+        cache: None,
     })
 }
 

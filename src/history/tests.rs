@@ -374,3 +374,109 @@ fn a_read_shows_whole_groups_and_all_that_came_before_it() {
         });
     });
 }
+
+/// What of a room is kept: the times of its events, and what is said of those
+/// before.
+fn kept(past: &dyn Past) -> (Vec<i64>, i64) {
+    let span = |after| Span {
+        after,
+        up_to: i64::MAX,
+        limit: usize::MAX,
+    };
+    let floor = past
+        .position_of_last(1, usize::MAX, i64::MAX, None)
+        .unwrap();
+    for gone in 0..floor.min(3) {
+        let read = past.read(1, span(gone), None);
+        assert!(
+            matches!(read, Err(HistoryError::Gone(from)) if from == floor + 1),
+            "{read:?}"
+        );
+    }
+    let page = past.read(1, span(floor), None).unwrap();
+    (page.iter().map(|event| event.time).collect(), floor)
+}
+
+#[test]
+fn only_so_many_events_are_kept_and_it_is_told_from_where_on() {
+    both_stores(|store| {
+        let room = room(1, "Chit Chat");
+        let mut random = Random::new();
+        let mut opened = store.open_keeping(Keep::Events(50)).unwrap();
+        let mut time = 0;
+        for _ in 0..200 {
+            let size = random.of(&[1, 1, 3, 40, 300]).unwrap();
+            let group: Vec<Record> = (0..size)
+                .map(|_| {
+                    time += 1 + random.below(2) as i64;
+                    message(&room, time, time as u64)
+                })
+                .collect();
+            opened.journal.append(&group).unwrap();
+            let (times, floor) = kept(&*opened.past);
+            let whole = times.len() == 50 || (floor == 0 && times.len() < 50);
+            assert!(whole, "{} after L={floor}", times.len());
+            assert_eq!(times.last(), Some(&time));
+            if *store != Store::Memory && random.one_in(9) {
+                drop(opened);
+                opened = store.open_keeping(Keep::Events(50)).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_older_than_it_must_be_goes_in_rooms_where_nothing_is_said_too() {
+    both_stores(|store| {
+        let (old, lively) = (room(1, "old"), room(2, "lively"));
+        let keep = Keep::For(std::time::Duration::from_millis(1000));
+        let mut opened = store.open_keeping(keep).unwrap();
+        let group: Vec<Record> = (1..=500)
+            .map(|time| message(&old, time, time as u64))
+            .collect();
+        opened.journal.append(&group).unwrap();
+        assert_eq!(kept(&*opened.past), ((1..=500).collect(), 0));
+        // their times on the wall are their Lamport times, in milliseconds
+        opened.journal.append(&[message(&old, 1200, 501)]).unwrap();
+        let (times, floor) = kept(&*opened.past);
+        match store {
+            Store::Memory => assert_eq!((times[0], floor), (201, 200)),
+            // a portion at a time
+            _ => assert_eq!(i64::from(floor > 0) * (times[0] - 1), floor),
+        }
+        for time in 1201..1300 {
+            opened
+                .journal
+                .append(&[message(&lively, time, time as u64)])
+                .unwrap();
+        }
+        if *store != Store::Memory {
+            // each room has its turn with every other group
+            let (_, floor) = kept(&*opened.past);
+            assert!((298..=299).contains(&floor), "{floor}");
+        }
+    });
+}
+
+#[test]
+fn a_file_that_had_more_shrinks_a_portion_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::Sqlite(folder.path().join("history.db"));
+    let room = room(1, "Chit Chat");
+    let group: Vec<Record> = (1..=1000)
+        .map(|time| message(&room, time, time as u64))
+        .collect();
+    store.open().unwrap().journal.append(&group).unwrap();
+    let mut opened = store.open_keeping(Keep::Events(100)).unwrap();
+    let mut last = 0;
+    for time in 1001..1100 {
+        opened
+            .journal
+            .append(&[message(&room, time, time as u64)])
+            .unwrap();
+        let (_, floor) = kept(&*opened.past);
+        assert!(floor - last < 100, "from {last} to {floor} at once");
+        last = floor;
+    }
+    assert_eq!(last, 999);
+}

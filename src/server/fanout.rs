@@ -83,6 +83,14 @@ impl Fanout {
                     room.hand_out();
                     room.detach(key, ending);
                 }
+                Change::Dismiss(key, ending) => {
+                    room.hand_out();
+                    room.dismiss(key, ending);
+                }
+                Change::DismissAll(ending) => {
+                    room.hand_out();
+                    room.dismiss_all(&ending);
+                }
             }
             if let Some((event, audience)) = &record.event {
                 room.take(&record.room, event, *audience);
@@ -153,6 +161,19 @@ impl Seats {
     fn detach(&mut self, key: MemberKey, ending: Ending) {
         if let Some(&at) = self.index.get(&key) {
             self.remove(at).outbox.close(ending);
+        }
+    }
+
+    fn dismiss(&mut self, key: MemberKey, ending: Ending) {
+        if let Some(&at) = self.index.get(&key) {
+            self.remove(at).outbox.close_and_kick(ending);
+        }
+    }
+
+    fn dismiss_all(&mut self, ending: &Ending) {
+        self.index.clear();
+        for seat in self.seats.drain(..) {
+            seat.outbox.close_and_kick(ending.clone());
         }
     }
 

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! [`session`] takes what one client sends, [`rooms`] gives it its place in
-//! the order, [`journal`] keeps it, [`fanout`] hands it to everybody.
-//! [`departures`] waits for those who may come back, [`queries`] answers
-//! questions, [`sessions`] knows who is connected, [`gate`] who may be, [`pace`]
-//! how fast it may speak. [`metrics`] counts, and [`scrape`] shows the counts. This module starts them and
-//! ends them, in order.
+//! the order, [`journal`] keeps it, [`fanout`] hands it to everybody. Where
+//! servers share their rooms, [`shared`] makes the order instead, and [`order`]
+//! hides the difference. [`departures`] waits for those who may come back,
+//! [`queries`] answers questions, [`sessions`] knows who is connected, [`gate`]
+//! who may be, [`pace`] how fast it may speak. [`metrics`] counts, and
+//! [`scrape`] shows the counts. This module starts them and ends them, in order.
 
 mod departures;
 mod fanout;
@@ -18,6 +19,7 @@ mod gate;
 mod journal;
 mod lull;
 mod metrics;
+mod order;
 mod pace;
 mod past;
 mod queries;
@@ -27,6 +29,7 @@ mod rooms;
 mod scrape;
 mod session;
 mod sessions;
+mod shared;
 mod step;
 
 use std::net::SocketAddr;
@@ -37,8 +40,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo};
-use crate::history::{HistoryError, Past, Store};
+use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
+use crate::history::{HistoryError, Keep, Past, Store};
 use crate::rpc::{
     Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
 };
@@ -51,6 +54,7 @@ use flood::Flood;
 use gate::Gate;
 use journal::{Journal, Message};
 use metrics::Metrics;
+use order::Order;
 use quota::Quota;
 use rooms::Rooms;
 use scrape::Scrape;
@@ -76,6 +80,8 @@ pub struct Settings {
     pub reserved: ReservedNames,
     /// Where to keep the rooms.
     pub store: Store,
+    /// How much of their past to keep; `None` for what is usual for the store.
+    pub keep: Option<Keep>,
     /// How vanished clients are found.
     pub keepalive: Keepalive,
     /// How long a participant with a secret may be gone before it has left.
@@ -123,6 +129,7 @@ impl Default for Settings {
             password: None,
             reserved: ReservedNames::default(),
             store: Store::Memory,
+            keep: None,
             keepalive: Keepalive::default(),
             grace: Duration::from_secs(10),
             max_away: 20_000,
@@ -170,6 +177,7 @@ pub enum StartError {
 
 /// What all parts of a running server share.
 struct House {
+    order: Order,
     rooms: Rooms,
     journal: Journal,
     past: Arc<dyn Past>,
@@ -184,9 +192,13 @@ struct House {
     questions: Arc<Quota>,
     /// Participants that are awaited.
     away: Arc<Quota>,
+    /// How many may be awaited.
+    most_away: usize,
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
+    /// How long a participant with a secret may be gone.
+    grace: Duration,
 }
 
 impl House {
@@ -213,6 +225,8 @@ pub struct Server {
     scrape: Option<Scrape>,
     journal: JoinHandle<()>,
     departures: JoinHandle<()>,
+    /// Only where the order is made elsewhere.
+    sharing: Option<shared::Threads>,
     quit_departures: Sender<()>,
     failed: Receiver<()>,
 }
@@ -223,12 +237,17 @@ impl Server {
     /// # Errors
     /// Why not.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let opened = settings.store.open()?;
+        let keep = settings.keep.unwrap_or(settings.store.usual_keep());
+        let opened = settings.store.open_keeping(keep)?;
         let (failure, failed) = bounded(1);
         let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
+        let order = Order::of(&settings, opened.cache, keep)?;
+        let max_remembered = order.most_remembered(settings.max_remembered);
+        let server = order.server();
         let stored = opened.rooms.iter().flat_map(|r| &r.members);
-        let next_member = stored.map(|m| m.key.0).max().unwrap_or(0) + 1;
+        let highest = stored.map(|m| m.key.0).max().unwrap_or(0);
+        let next_member = first_of(server).max(highest + 1);
         let certified = settings
             .certificates
             .as_ref()
@@ -239,8 +258,10 @@ impl Server {
         }
         let health = HealthBoard::new(vec![SERVICE.to_owned()]);
         let broken = health.clone();
+        let failure_of_log = failure.clone();
         let house = Arc::new(House {
-            rooms: Rooms::restore(opened.rooms, settings.max_rooms, settings.max_remembered),
+            order,
+            rooms: Rooms::restore(opened.rooms, settings.max_rooms, max_remembered),
             journal: Journal::new(opened.journal, settings.log, metrics.clone(), move || {
                 broken.fail();
                 let _ = failure.try_send(()); // somebody knows already
@@ -254,10 +275,16 @@ impl Server {
             threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
             questions: Quota::new(settings.max_questions),
             away: Quota::new(settings.max_away),
-            next_session: AtomicU64::new(1),
+            most_away: settings.max_away,
+            next_session: AtomicU64::new(first_of(server)),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,
+            grace: settings.grace,
         });
+        let following = match &house.order {
+            Order::Here => None,
+            Order::Shared(shared) => Some((shared.clone(), shared.begin(&house)?)),
+        };
         let keeping = house.clone();
         let journal = thread("journal", move || keeping.journal.run())?;
         let waiting = house.clone();
@@ -291,7 +318,7 @@ impl Server {
         .listen(&settings.listen)
         .inspect_err(|_| house.close_journal())?;
         for address in listening.addresses() {
-            report::start(address);
+            report::start(address, house.order.log_id());
         }
         let scrape = settings
             .metrics
@@ -300,6 +327,16 @@ impl Server {
             .inspect_err(|_| house.close_journal())?;
         // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
+        let broken = health.clone();
+        let fail = move || {
+            broken.fail();
+            let _ = failure_of_log.try_send(()); // somebody knows already
+        };
+        let sharing = following
+            .map(|(shared, following)| {
+                shared::Threads::start(&house, &shared, following, health.clone(), fail)
+            })
+            .transpose()?;
         listening.serve();
         health.serving();
         Ok(Self {
@@ -309,6 +346,7 @@ impl Server {
             scrape,
             journal,
             departures,
+            sharing,
             quit_departures,
             failed,
         })
@@ -337,6 +375,9 @@ impl Server {
         let left = || deadline.saturating_duration_since(Instant::now());
         self.health.stop();
         self.house.sessions.refuse_more();
+        if let Order::Shared(shared) = &self.house.order {
+            shared.stop();
+        }
         let stopping = self.listening.begin_stop();
         // Through the journal, so that each member first gets what was said
         // before; then the streams that have not joined.
@@ -350,6 +391,9 @@ impl Server {
         self.listening.end(stopping, left().mul_f64(0.8));
         if let Some(scrape) = self.scrape {
             scrape.stop();
+        }
+        if let Some(sharing) = self.sharing {
+            sharing.join(left());
         }
         drop(self.quit_departures);
         self.house.close_journal();

@@ -18,6 +18,10 @@ pub(super) struct Walk<'a> {
     batches: bool,
     /// The Lamport time up to which everything has been sent.
     position: i64,
+    /// Whether it may begin later than at `position`: whoever asks for the last
+    /// so many events gets those that are kept, and every new one may take the
+    /// place of an old one.
+    may_begin_later: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -48,6 +52,7 @@ impl<'a> Walk<'a> {
             viewer,
             batches,
             position,
+            may_begin_later: matches!(ask, PastAsk::Last(_)),
         })
     }
 
@@ -67,20 +72,24 @@ impl<'a> Walk<'a> {
     /// Sends one page, unless fewer than `least` events are left. Returns
     /// whether there was one.
     fn page(&mut self, up_to: i64, least: usize, out: &PastSender) -> Result<bool, Ending> {
-        let span = Span {
-            after: self.position,
-            up_to,
-            limit: PAGE,
+        let events = loop {
+            let span = Span {
+                after: self.position,
+                up_to,
+                limit: PAGE,
+            };
+            match self.house.past.read(self.room.no, span, self.viewer) {
+                Err(HistoryError::Gone(first)) if self.may_begin_later => {
+                    self.position = first - 1;
+                }
+                read => break read.map_err(ending)?,
+            }
         };
-        let events = self
-            .house
-            .past
-            .read(self.room.no, span, self.viewer)
-            .map_err(ending)?;
         let Some(last) = events.last().filter(|_| events.len() >= least) else {
             return Ok(false);
         };
         self.position = last.time;
+        self.may_begin_later = false;
         let encoded: Vec<_> = events.iter().map(|event| encode(event, true)).collect();
         out.send(match self.batches {
             true => vec![Frame::batch(&encoded)],

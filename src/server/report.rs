@@ -12,8 +12,12 @@ use super::step::Sequel;
 /// The target of the server's lines.
 pub(super) const TARGET: &str = "chitchat::server";
 
-pub(super) fn start(address: &str) {
-    let line = Fields::new(What::Start).text("addr", address);
+/// `log` is the id of the log that the server shares, if it does.
+pub(super) fn start(address: &str, log: Option<&str>) {
+    let mut line = Fields::new(What::Start).text("addr", address);
+    if let Some(log) = log {
+        line = line.text("log", log);
+    }
     log::info!(target: TARGET, "{}", line.words(format_args!("Chit Chat service running on {}", escaped(address))));
 }
 

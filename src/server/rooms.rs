@@ -1,9 +1,11 @@
 //! The map of rooms. Its lock is held for a look-up or a creation alone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::departures::Departure;
+use super::order::Order;
 use super::{House, report};
 use crate::chat::{Name, Room, RoomId, StoredRoom};
 use crate::wire::Ending;
@@ -12,12 +14,33 @@ use crate::wire::Ending;
 /// the journal before letting go of the lock: that makes the order of the
 /// stamps the order that everybody sees.
 #[derive(Clone)]
-pub(super) struct SharedRoom(Arc<Mutex<Room>>);
+pub(super) struct SharedRoom {
+    no: u32,
+    room: Arc<Mutex<Room>>,
+    /// The highest Lamport time that was seen of it. Where the room is read
+    /// anew from a log that lost its end, that is not the room's clock.
+    seen: Arc<AtomicI64>,
+}
 
 impl SharedRoom {
     pub(super) fn lock(&self) -> MutexGuard<'_, Room> {
         // A room's methods do not panic half-way, so its state is whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The highest Lamport time that this server has seen of it.
+    pub(super) fn seen(&self) -> i64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// Something of this Lamport time was seen.
+    pub(super) fn see(&self, time: i64) {
+        self.seen.fetch_max(time, Ordering::AcqRel);
+    }
+
+    /// Its number.
+    pub(super) fn no(&self) -> u32 {
+        self.no
     }
 }
 
@@ -66,18 +89,33 @@ impl Rooms {
         if let Some(room) = map.by_name.get(&name.folded()) {
             return Ok(room.clone());
         }
-        if map.in_order.len() >= self.most {
-            return Err(Ending::Limit(format!(
-                "this server has {} rooms and opens no more",
-                self.most
-            )));
-        }
+        self.check_space_in(&map)?;
         let id = RoomId {
             no: map.next_no,
             name: name.clone(),
         };
         map.next_no += 1;
         Ok(map.add(Room::new(id)))
+    }
+
+    /// Takes a room that was opened elsewhere.
+    pub(super) fn adopt(&self, room: Room) -> SharedRoom {
+        self.map().add(room)
+    }
+
+    /// Whether one more room may be opened, or why not.
+    pub(super) fn check_space(&self) -> Result<(), Ending> {
+        self.check_space_in(&self.map())
+    }
+
+    fn check_space_in(&self, map: &Map) -> Result<(), Ending> {
+        match map.in_order.len() < self.most {
+            true => Ok(()),
+            false => Err(Ending::Limit(format!(
+                "this server has {} rooms and opens no more",
+                self.most
+            ))),
+        }
     }
 
     /// How many there are.
@@ -96,6 +134,9 @@ impl Rooms {
         for shared in self.all() {
             let mut room = shared.lock();
             report::room(room.id(), room.clock());
+            if !matches!(house.order, Order::Here) {
+                continue; // the steward awaits them
+            }
             let present: Vec<_> = room
                 .members()
                 .map(|m| (m.key, m.secret.is_some()))
@@ -120,7 +161,11 @@ impl Map {
     fn add(&mut self, mut room: Room) -> SharedRoom {
         room.remember_at_most(self.most_remembered);
         let name = room.id().name.folded();
-        let shared = SharedRoom(Arc::new(Mutex::new(room)));
+        let shared = SharedRoom {
+            no: room.id().no,
+            seen: Arc::new(AtomicI64::new(room.clock())),
+            room: Arc::new(Mutex::new(room)),
+        };
         self.by_name.insert(name, shared.clone());
         self.in_order.push(shared.clone());
         shared

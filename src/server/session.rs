@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use sha2::{Digest, Sha256};
 
-use super::departures::Departure;
-use super::journal::Message;
 use super::lull::Lull;
+use super::order::{Seated, Words};
 use super::pace::Pace;
 use super::past::Walk;
 use super::rooms::SharedRoom;
-use super::step::{Change, Seat, Step};
+use super::step::Claim;
 use super::{House, report, wall_ms};
-use crate::chat::{Ask, Loss, MemberKey, Name, Room, RoomId, Said, Secret, SessionNo};
+use crate::chat::{Ask, MemberKey, Name, RoomId, Secret, SessionNo};
 use crate::rpc::{Connection, Inbound, Listener, StreamEnd};
 use crate::wire::{Ending, Join, Request};
 
@@ -106,16 +105,16 @@ struct Session<'a> {
 }
 
 /// The session's participant.
-struct Chair {
-    room: SharedRoom,
-    room_id: Arc<RoomId>,
-    key: MemberKey,
-    id: i32,
-    name: Name,
+pub(super) struct Chair {
+    pub room: SharedRoom,
+    pub room_id: Arc<RoomId>,
+    pub key: MemberKey,
+    pub id: i32,
+    pub name: Name,
 }
 
 /// How a conversation ends.
-enum End {
+pub(super) enum End {
     /// The participant said goodbye.
     Left { sent: i64 },
     /// The stream is gone, or the member was too slow for it.
@@ -181,11 +180,19 @@ impl Session<'_> {
             }
             let chair = self.seat.as_ref()?;
             let wall_ms = wall_ms();
-            let mut room = chair.room.lock();
+            let mut turn = self.house.order.turn(chair);
             for request in requests.by_ref() {
                 match request {
                     Request::Say { text, to, sent } => {
-                        self.say(&mut room, chair, &text, &to, sent, wall_ms);
+                        #[cfg(test)]
+                        assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
+                        let words = Words {
+                            text,
+                            to,
+                            sent,
+                            wall_ms,
+                        };
+                        turn.say(self.house, self.no, words);
                         if self.pace.as_mut().is_some_and(Pace::spend) {
                             break;
                         }
@@ -194,7 +201,7 @@ impl Session<'_> {
                     Request::Join(_) => return Some(End::Fault(Ending::SecondJoin)),
                 }
             }
-            drop(room);
+            drop(turn);
             self.house.journal.settle();
         }
         None
@@ -225,7 +232,7 @@ impl Session<'_> {
             16..=64 => Some(Secret(Sha256::digest(&join.secret).into())),
             _ => return Err(Ending::BadSecret.into()),
         };
-        let shared = house.rooms.open(&room_name)?;
+        let shared = house.order.open(house, &room_name)?;
         let ask = Ask {
             id: join.id,
             name: name.clone(),
@@ -241,9 +248,10 @@ impl Session<'_> {
         let mut walk = match join.past {
             None => None,
             Some(past) => {
+                house.order.catch_up(&shared, past);
                 let (viewer, now) = {
                     let room = shared.lock();
-                    room.admit(&ask).map_err(Ending::from)?;
+                    house.order.admit(&room, &ask)?;
                     (secret.and_then(|s| room.owner_of(&s)), room.clock())
                 };
                 let out = outbox.begin_past();
@@ -253,22 +261,13 @@ impl Session<'_> {
             }
         };
         let (ready, is_ready) = bounded(1);
-        let (key, id, seam) = {
-            let mut room = shared.lock();
-            let joined = room.join(ask, wall_ms()).map_err(Ending::from)?;
-            let (key, id, seam) = (joined.key, joined.id, joined.seam);
-            let seat = Seat {
-                key,
-                name: name.to_shared(),
-                outbox,
-                batches: join.batches,
-                ready: walk.is_some().then_some(ready),
-            };
-            let step = Step::joined(&room, joined, seat, room.member(key));
-            self.hand_over(step);
-            (key, id, seam)
+        let claim = Claim {
+            name: name.to_shared(),
+            outbox,
+            batches: join.batches,
+            ready: walk.is_some().then_some(ready),
         };
-        house.journal.settle();
+        let Seated { key, id, seam } = house.order.join(house, &shared, ask, claim)?;
         self.seat = Some(Chair {
             room: shared,
             room_id: room_id.clone(),
@@ -308,29 +307,6 @@ impl Session<'_> {
         }
     }
 
-    fn say(&self, room: &mut Room, chair: &Chair, text: &str, to: &str, sent: i64, wall_ms: i64) {
-        #[cfg(test)]
-        assert_ne!(text, tests::PANIC, "a fault of ours, for a test");
-        let said = room.say(chair.key, self.no, text, to, sent, wall_ms);
-        let (author, who, id) = (chair.key, chair.name.to_shared(), chair.id);
-        let step = match said {
-            Said::Stamped(event, audience) | Said::Refused(event, audience) => {
-                Step::said(room, event, audience, author, who, id)
-            }
-            Said::Repeated(notice) => Step::repeated(room, notice, author, who, id),
-            Said::Superseded => return,
-        };
-        self.hand_over(step);
-    }
-
-    /// Hands a step to the journal; see [`Journal::hand_over`] and
-    /// [`Journal::settle`](super::journal::Journal::settle), which must follow.
-    ///
-    /// [`Journal::hand_over`]: super::journal::Journal::hand_over
-    fn hand_over(&self, step: Step) {
-        self.house.journal.hand_over(Message::Step(Box::new(step)));
-    }
-
     /// Takes the participant out of its room, and says how the stream ends.
     fn part(&mut self, end: End) -> Ending {
         let Some(chair) = self.seat.take() else {
@@ -342,59 +318,13 @@ impl Session<'_> {
                 End::Lost(ending) | End::Superseded(ending) | End::Fault(ending) => ending,
             };
         };
-        let mut room = chair.room.lock();
-        let (parted, why, ending) = match end {
-            End::Superseded(ending) => return ending,
-            End::Left { sent } => (
-                room.leave(chair.key, self.no, sent, wall_ms()),
-                "left",
-                Ending::Goodbye,
-            ),
-            End::Fault(ending) => (room.leave(chair.key, self.no, 0, wall_ms()), "cut", ending),
-            End::Lost(ending) => match room.lose(chair.key, self.no, wall_ms()) {
-                Loss::None => return ending,
-                Loss::Left(parted) => (Some(parted), "lost", ending),
-                Loss::Away => {
-                    self.is_detached = true;
-                    self.hand_over(Step::detached(&room, chair.key, ending.clone()));
-                    drop(room);
-                    self.house.journal.settle();
-                    report::lost(
-                        &chair.room_id,
-                        chair.name.as_str(),
-                        chair.id,
-                        &ending.to_string(),
-                    );
-                    let departure = Departure::now(chair.room, chair.key, self.no);
-                    // However many come and vanish, so many are awaited.
-                    match self.house.away.take() {
-                        Some(share) => {
-                            let _ = self.house.departures.send((departure, share));
-                        }
-                        None => {
-                            departure.announce(&mut departure.room().lock(), "lost", self.house);
-                            self.house.journal.settle();
-                        }
-                    }
-                    return ending;
-                }
-            },
-        };
-        if let Some(parted) = parted {
-            self.is_detached = true;
-            let change = Change::Detach(chair.key, ending.clone());
-            self.hand_over(Step::parted(&room, parted, why, change));
+        if let End::Fault(ending) = &end {
+            let peer = &self.connection.caller.peer;
+            report::cut(peer, chair.name.as_str(), &ending.to_string());
         }
-        drop(room);
-        self.house.journal.settle();
-        if why == "cut" {
-            report::cut(
-                &self.connection.caller.peer,
-                chair.name.as_str(),
-                &ending.to_string(),
-            );
-        }
-        ending
+        let parting = self.house.order.part(self.house, chair, self.no, end);
+        self.is_detached = parting.is_detached;
+        parting.ending
     }
 }
 

@@ -82,6 +82,11 @@ impl Sessions {
         })
     }
 
+    /// Whether a stream is there.
+    pub(super) fn is_live(&self, no: SessionNo) -> bool {
+        self.live().kicks.contains_key(&no)
+    }
+
     /// How many streams there are, and from how many addresses.
     pub(super) fn count(&self) -> (usize, usize) {
         let live = self.live();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::chat::{Audience, Event, Joined, Member, MemberKey, Parted, Room, StoredMember};
+use crate::chat::{Audience, Event, Joined, MemberKey, Parted, Room, Said, StoredMember};
 use crate::history::{Record, Roster};
 use crate::rpc::Outbox;
 use crate::wire::Ending;
@@ -38,6 +38,32 @@ pub(super) enum Change {
     Attach(Seat),
     /// This participant gets no more; its outbox ends so.
     Detach(MemberKey, Ending),
+    /// As `Detach`, and its session is told.
+    Dismiss(MemberKey, Ending),
+    /// Nobody in the room gets more for now; all sessions are told.
+    DismissAll(Ending),
+}
+
+/// What a client brings that wants a seat.
+pub(super) struct Claim {
+    pub name: Arc<str>,
+    pub outbox: Outbox,
+    pub batches: bool,
+    /// See [`Seat::ready`].
+    pub ready: Option<Sender<()>>,
+}
+
+impl Claim {
+    /// The seat, now that it is known whose it is.
+    pub fn granted_to(self, key: MemberKey) -> Seat {
+        Seat {
+            key,
+            name: self.name,
+            outbox: self.outbox,
+            batches: self.batches,
+            ready: self.ready,
+        }
+    }
 }
 
 /// A participant's place in the fan-out.
@@ -52,7 +78,7 @@ pub(super) struct Seat {
 
 impl Step {
     /// A participant joined or resumed.
-    pub fn joined(room: &Room, joined: Joined, seat: Seat, member: Option<&Member>) -> Self {
+    pub fn joined(room: &Room, joined: Joined, change: Change) -> Self {
         let Joined {
             key,
             id,
@@ -66,6 +92,7 @@ impl Step {
             true => (None, Some((event, key))),
             false => (Some((event, audience)), None),
         };
+        let member = room.member(key);
         let entered = member.filter(|_| !resumed).map(|m| StoredMember {
             key: m.key,
             id: m.id,
@@ -85,7 +112,7 @@ impl Step {
             },
             sequel: Sequel {
                 receipt,
-                change: Change::Attach(seat),
+                change,
                 who,
                 id,
                 why: "",
@@ -93,8 +120,25 @@ impl Step {
         }
     }
 
+    /// What came of something said. `None`: nothing.
+    pub fn of_said(
+        room: &Room,
+        said: Said,
+        author: MemberKey,
+        who: Arc<str>,
+        id: i32,
+    ) -> Option<Self> {
+        match said {
+            Said::Stamped(event, audience) | Said::Refused(event, audience) => {
+                Some(Self::said(room, event, audience, author, who, id))
+            }
+            Said::Repeated(notice) => Some(Self::repeated(room, notice, author, who, id)),
+            Said::Superseded => None,
+        }
+    }
+
     /// A participant said something, or was refused it.
-    pub fn said(
+    fn said(
         room: &Room,
         event: Event,
         audience: Audience,
@@ -154,8 +198,8 @@ impl Step {
     }
 
     /// A participant said again what had been answered before.
-    pub fn repeated(room: &Room, notice: Event, author: MemberKey, who: Arc<str>, id: i32) -> Self {
-        let mut step = Self::unheard(room, Change::None);
+    fn repeated(room: &Room, notice: Event, author: MemberKey, who: Arc<str>, id: i32) -> Self {
+        let mut step = Self::changed(room, Change::None);
         step.sequel = Sequel {
             receipt: Some((notice, author)),
             who,
@@ -165,13 +209,8 @@ impl Step {
         step
     }
 
-    /// A participant's outbox goes, and nothing else happens.
-    pub fn detached(room: &Room, key: MemberKey, ending: Ending) -> Self {
-        Self::unheard(room, Change::Detach(key, ending))
-    }
-
-    /// Only the clock is kept of this step.
-    fn unheard(room: &Room, change: Change) -> Self {
+    /// Outboxes change, and only the clock is kept.
+    pub fn changed(room: &Room, change: Change) -> Self {
         let record = Record {
             room: room.id().clone(),
             clock: room.clock(),

@@ -88,7 +88,14 @@ impl HealthBoard {
     /// From now on the server serves.
     pub fn serving(&self) {
         let mut state = self.state();
-        state.serving = true;
+        state.serving = !state.closed;
+        self.show_all(&state);
+    }
+
+    /// For now the server does not serve: tells the watchers.
+    pub fn pause(&self) {
+        let mut state = self.state();
+        state.serving = false;
         self.show_all(&state);
     }
 

@@ -6,12 +6,19 @@
 //! memory, a new file) begins another. Where a log may lack events that the
 //! server kept, because the server was killed or because its log begins late,
 //! the epoch has a hole.
+//!
+//! Servers that share their rooms each tell of every event. What they tell of
+//! one room is put together by the room's clock (see [`replicas`]): where
+//! nobody tells there is a hole, and where they contradict each other both
+//! lines stand, for the laws to find.
 
 use std::collections::HashMap;
 
 use super::line::What;
 use super::log::{Log, Process};
-use super::names::NameId;
+use super::names::{NO_NAME, NameId};
+
+mod replicas;
 
 /// How many epochs of a room are looked at to see with which one a run goes
 /// on.
@@ -129,6 +136,9 @@ pub fn epochs(log: &Log) -> Vec<Epoch> {
     let mut rooms: HashMap<NameId, Known> = HashMap::new();
     let server = |run: &&super::log::Run| run.process == Process::Server;
     for (run_no, run) in (0u32..).zip(log.runs.iter().take_while(server)) {
+        if run.log != NO_NAME {
+            continue; // one of several that tell of the same
+        }
         for index in run.entries() {
             let entry = &log.entries[index];
             let is_room = entry.what == What::Room;
@@ -195,6 +205,7 @@ pub fn epochs(log: &Log) -> Vec<Epoch> {
             up_to: i64::MAX,
         });
     }
+    epochs.extend(replicas::epochs(log));
     epochs
 }
 

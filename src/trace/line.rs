@@ -31,6 +31,7 @@
 //! | `to` | `MESSAGE`, `SEND` and `DELIVER`: the recipient of a private message; server's `DELIVER`: see `by` |
 //! | `by` | server's `DELIVER`: whose outbox the event went into |
 //! | `replayed` | client's `DELIVER`: 1 if it came from the past |
+//! | `log` | server's `START`: the id of the log that it shares with other servers, if it does |
 //! | `why` | `LEAVE`, `LOST`, `CUT`: `left`, `lost`, `expired`, `stopped`, … |
 
 use std::borrow::Cow;
@@ -44,7 +45,8 @@ pub enum What {
     /// A process starts. Server: one line, then a `ROOM` line for each room
     /// that it found in its store. Client: `L` is 0.
     Start,
-    /// Server: a room's clock as it was found, at the start of a run.
+    /// Server: a room's clock as it was found, at the start of a run or, where
+    /// servers share their rooms, where the room had to be read anew.
     Room,
     /// A process ends as it meant to.
     Stop,

@@ -43,6 +43,9 @@ pub struct Entry {
     pub to: NameId,
     /// The server's `DELIVER`: whose outbox.
     pub by: NameId,
+    /// The server's `START`: the log that it shares with other servers, or
+    /// [`NO_NAME`].
+    pub log: NameId,
     /// Which run of which process wrote it.
     pub run: u32,
     /// Which file it stands in.
@@ -77,6 +80,8 @@ pub struct Run {
     pub whole: bool,
     /// Whether it ended as it meant to.
     pub stopped: bool,
+    /// The log that a server shares with others, or [`NO_NAME`].
+    pub log: NameId,
 }
 
 impl Run {
@@ -308,6 +313,7 @@ impl Log {
             who: who.map_or(NO_NAME, |t| names.id(t)),
             to: line.text("to").map_or(NO_NAME, |t| names.id(t)),
             by: line.text("by").map_or(NO_NAME, |t| names.id(t)),
+            log: line.text("log").map_or(NO_NAME, |t| names.id(t)),
             run: 0,
             source: 0,
             line: 0,
@@ -335,6 +341,7 @@ impl Log {
                     end: self.entries.len() as u32,
                     whole,
                     stopped: false,
+                    log: entry.log,
                 });
             }
             entry.run = self.runs.len() as u32 - 1;

@@ -61,6 +61,15 @@ pub enum Ending {
     /// The store failed, so nothing can be promised any more.
     #[error("the server cannot keep events any more and stops")]
     StoreFailed,
+    /// The log that the servers share does not answer.
+    #[error("the log that the servers share does not answer; try again, or another server")]
+    Unreachable,
+    /// The other servers took this one for dead, and its member for lost.
+    #[error("this server was silent for too long; join again and resume")]
+    TakenForLost,
+    /// The log that the servers share is not what this server had read of it.
+    #[error("this server must read the room anew; join again and resume")]
+    ReadAnew,
     /// A fault of ours.
     #[error("internal error")]
     Internal,
@@ -87,6 +96,9 @@ impl Ending {
             Ending::Limit(_) => "limit",
             Ending::Stopping => "stopping",
             Ending::StoreFailed => "store_failed",
+            Ending::Unreachable => "unreachable",
+            Ending::TakenForLost => "taken_for_lost",
+            Ending::ReadAnew => "read_anew",
             Ending::Internal => "internal",
         }
     }
@@ -109,7 +121,11 @@ impl Ending {
             Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
             Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,
             Ending::Replaced => RpcStatusCode::ABORTED,
-            Ending::Stopping | Ending::StoreFailed => RpcStatusCode::UNAVAILABLE,
+            Ending::Stopping
+            | Ending::StoreFailed
+            | Ending::Unreachable
+            | Ending::TakenForLost
+            | Ending::ReadAnew => RpcStatusCode::UNAVAILABLE,
             Ending::Internal => RpcStatusCode::INTERNAL,
         }
     }

@@ -27,12 +27,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Which modules alone may use a crate.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("grpcio", &["rpc", "wire"]),
     ("futures_util", &["rpc"]),
     ("futures_executor", &["rpc"]),
     ("protobuf", &["wire"]),
     ("rusqlite", &["history"]),
+    ("redis", &["history"]),
     ("clap", &["cli"]),
 ];
 

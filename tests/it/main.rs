@@ -5,6 +5,9 @@ mod support;
 
 mod attack;
 mod bench;
+mod chaos;
+mod cluster;
+mod cluster_faults;
 mod conversation;
 mod durable;
 mod endings;
@@ -22,6 +25,7 @@ mod real_runs;
 mod resume;
 mod rooms;
 mod settings;
+mod shared_log;
 mod standard;
 mod stopping;
 mod terminal;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chitchat::chat::{Event, Kind};
-use chitchat::history::Store;
+use chitchat::history::{Keep, Store};
 use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
 use chitchat::wire::{HistoryQuery, Join, PastAsk, Received, Request};
 
@@ -307,4 +307,37 @@ fn history_prints_a_room_for_people_and_for_programs() {
         err.last().unwrap(),
         "chitchat: L=99 is not in the past: the room is at L=7"
     );
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_said_to_be_gone_on_every_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stores = [
+        Store::Memory,
+        Store::Sqlite(folder.path().join("history.db")),
+    ];
+    for store in stores {
+        let server = TestServer::with(|settings| {
+            settings.store = store;
+            settings.keep = Some(Keep::Events(10));
+        });
+        let mut alex = Peer::join(&server.address, "Alex", 1);
+        for sent in 10..60 {
+            alex.say("x", sent);
+            alex.next();
+        }
+        let asking = |past| Join {
+            past: Some(past),
+            ..join("Late", 2)
+        };
+        let late = Peer::ask(&server.address, asking(PastAsk::After(1)));
+        let (code, words) = late.status();
+        assert_eq!(code, Code::OUT_OF_RANGE.0);
+        assert_eq!(words, "events before L=51 are no longer kept");
+        // Its own joining takes the place of the oldest.
+        let late = Peer::ask(&server.address, asking(PastAsk::Last(u32::MAX)));
+        let past = late.until("its joining", |e| e.kind == Kind::Join);
+        let times: Vec<_> = past.iter().map(|e| e.time).collect();
+        assert_eq!(times, (52..=61).collect::<Vec<_>>());
+    }
 }

@@ -10,9 +10,10 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::readers::Readers;
+use super::trim::Trim;
 use super::{Lock, connect, explain};
 use crate::chat::Audience;
-use crate::history::{HistoryError, Journal, Record, Roster};
+use crate::history::{HistoryError, Journal, Keep, Record, Roster};
 
 /// How long an append waits for a person's tool that writes to the file.
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +53,7 @@ const FORGET: &str = "DELETE FROM members WHERE room = ?1 AND key = ?2";
 pub(super) struct SqliteJournal {
     /// `None` after an append that failed.
     connection: Option<Connection>,
+    trim: Trim,
     path: PathBuf,
     readers: Arc<Readers>,
     /// How many pages the write-ahead log holds, and with how many it is to be
@@ -68,10 +70,13 @@ impl SqliteJournal {
         path: PathBuf,
         readers: Arc<Readers>,
         lock: Lock,
+        keep: Keep,
     ) -> Result<Self, HistoryError> {
         let log_pages = Arc::default();
         let connection = prepared(&path, &log_pages).map_err(|why| explain(&path, why.into()))?;
+        let trim = Trim::new(&connection, keep).map_err(|why| explain(&path, why.into()))?;
         Ok(Self {
+            trim,
             connection: Some(connection),
             log_pages,
             log_limit: LOG_PAGES,
@@ -113,7 +118,7 @@ impl Journal for SqliteJournal {
         let Some(connection) = &mut self.connection else {
             return Err(HistoryError::Poisoned);
         };
-        if let Err(why) = keep(connection, group) {
+        if let Err(why) = keep(connection, group, &mut self.trim) {
             self.connection = None;
             return Err(explain(&self.path, why.into()));
         }
@@ -165,7 +170,7 @@ fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(!busy?)
 }
 
-fn keep(connection: &mut Connection, group: &[Record]) -> rusqlite::Result<()> {
+fn keep(connection: &mut Connection, group: &[Record], trim: &mut Trim) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut keep_event = transaction.prepare_cached(KEEP_EVENT)?;
@@ -204,6 +209,7 @@ fn keep(connection: &mut Connection, group: &[Record]) -> rusqlite::Result<()> {
             }
         }
     }
+    trim.after(&transaction, group)?;
     transaction.commit()
 }
 
@@ -252,10 +258,10 @@ mod tests {
     use crate::history::tests::{message, room};
 
     fn journal(path: &Path) -> SqliteJournal {
-        drop(sqlite::open(path).unwrap());
+        drop(sqlite::open(path, Keep::Everything).unwrap());
         let lock = Lock::take(path).unwrap();
         let readers = Arc::new(Readers::new(path.to_owned()));
-        SqliteJournal::open(path.to_owned(), readers, lock).unwrap()
+        SqliteJournal::open(path.to_owned(), readers, lock, Keep::Everything).unwrap()
     }
 
     fn messages(times: std::ops::Range<i64>) -> Vec<Record> {
@@ -302,7 +308,7 @@ mod tests {
         };
         assert_eq!(why.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
         drop(journal);
-        let opened = sqlite::open(&path).unwrap();
+        let opened = sqlite::open(&path, Keep::Everything).unwrap();
         assert_eq!((opened.rooms[0].clock, opened.rooms[0].seq), (9, 9));
     }
 

@@ -5,6 +5,7 @@ mod peer;
 mod program;
 mod proxy;
 mod random;
+mod redis;
 mod server;
 pub mod talk;
 mod tmux;
@@ -18,6 +19,7 @@ pub use peer::{Peer, join};
 pub use program::Program;
 pub use proxy::Proxy;
 pub use random::Random;
+pub use redis::{Redis, Sentinel};
 pub use server::TestServer;
 pub use tmux::Tmux;
 

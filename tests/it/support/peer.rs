@@ -153,6 +153,15 @@ impl Peer {
         }
     }
 
+    /// The first frame's event, or nothing if the stream ends before.
+    pub fn next_or_end(&self) -> Option<Event> {
+        match self.told.recv_timeout(DEADLINE) {
+            Ok(Told::Events(mut frame)) => Some(frame.remove(0).event),
+            Ok(Told::End(_)) => None,
+            Err(_) => panic!("{} waits for an event or the end in vain", self.name),
+        }
+    }
+
     /// The events that come within this time.
     pub fn listen(&self, time: Duration) -> Vec<Event> {
         let until = Instant::now() + time;

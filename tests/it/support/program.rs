@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::DEADLINE;
+use super::{DEADLINE, Redis};
 
 /// The program `chitchat` as a process, killed at the end of the test if it
 /// still runs.
@@ -65,6 +65,21 @@ impl Program {
     pub fn server_with_store(address: &str, store: &Path, args: &[&str]) -> Self {
         let store = format!("sqlite:{}", store.display());
         let mut all = vec!["server", "--listen", address, "--store", &store];
+        all.extend(["--rate-limit", "0"]); // the load is not of a human pace
+        all.extend(args);
+        let mut server = Self::start(&all);
+        server.wait_for("listening on ");
+        server
+    }
+
+    /// A server on this address that shares its rooms through this Redis.
+    pub fn server_with_redis(address: &str, redis: &Redis, args: &[&str]) -> Self {
+        Self::server_with_url(address, &redis.url(), args)
+    }
+
+    /// A server on this address that shares its rooms through the Redis there.
+    pub fn server_with_url(address: &str, url: &str, args: &[&str]) -> Self {
+        let mut all = vec!["server", "--listen", address, "--store", url];
         all.extend(["--rate-limit", "0"]); // the load is not of a human pace
         all.extend(args);
         let mut server = Self::start(&all);

@@ -85,7 +85,12 @@ impl Talk {
 
     /// Waits until everybody has heard everything, ends the clients, and
     /// checks what they showed and logged. Returns what they showed.
-    pub fn finish(mut self) -> Vec<Vec<Shown>> {
+    pub fn finish(self) -> Vec<Vec<Shown>> {
+        self.finish_with_logs().0
+    }
+
+    /// As [`finish`](Self::finish), with each client's log.
+    pub fn finish_with_logs(mut self) -> (Vec<Vec<Shown>>, Vec<Vec<String>>) {
         self.burst(1, |_, _| {});
         for client in 0..self.clients.len() {
             for program in &mut self.clients {
@@ -111,7 +116,7 @@ impl Talk {
             records.push(record);
         }
         one_order(&records);
-        records
+        (records, ended.into_iter().map(|(_, _, log)| log).collect())
     }
 }
 

@@ -1,0 +1,67 @@
+//! All that a room is, as a value, so that another can go on from it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::{LamportClock, Member, RememberedMember, Room, Secret};
+use crate::chat::RoomId;
+
+/// A room at one moment. Rooms with equal snapshots do the same from there on,
+/// whatever happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomSnapshot {
+    /// Which room.
+    pub id: RoomId,
+    /// Lamport time of its last event.
+    pub clock: i64,
+    /// Number of its last event that all saw.
+    pub seq: u64,
+    /// Who is in it, by key.
+    pub members: Vec<Member>,
+    /// Who left and would be recognised, the longest gone first.
+    pub remembered: Vec<(Secret, RememberedMember)>,
+    /// How many it remembers.
+    pub most_remembered: usize,
+}
+
+impl Room {
+    /// What it is at this moment.
+    pub fn snapshot(&self) -> RoomSnapshot {
+        let mut members: Vec<_> = self.members.values().cloned().collect();
+        members.sort_by_key(|m| m.key);
+        let remembered = self.remembered_order.iter();
+        RoomSnapshot {
+            id: self.id.as_ref().clone(),
+            clock: self.clock.now(),
+            seq: self.seq,
+            members,
+            remembered: remembered.map(|s| (*s, self.remembered[s])).collect(),
+            most_remembered: self.most_remembered,
+        }
+    }
+}
+
+impl From<RoomSnapshot> for Room {
+    fn from(snapshot: RoomSnapshot) -> Self {
+        let mut room = Self {
+            id: Arc::new(snapshot.id),
+            clock: LamportClock::at(snapshot.clock),
+            seq: snapshot.seq,
+            members: HashMap::new(),
+            names: HashMap::new(),
+            ids: HashSet::new(),
+            secrets: HashMap::new(),
+            remembered: HashMap::new(),
+            remembered_order: VecDeque::new(),
+            most_remembered: snapshot.most_remembered,
+            is_placed: false,
+        };
+        for member in snapshot.members {
+            room.enter(member);
+        }
+        for (secret, member) in snapshot.remembered {
+            room.remember(secret, member);
+        }
+        room
+    }
+}

@@ -1,0 +1,45 @@
+-- Gives each of a group of commands its place: the end of its room's stream,
+-- at the next Lamport time. All of the group or, if it was appended before,
+-- nothing.
+--
+-- KEYS  the group record, the bell, the bell's number; for each room its
+--       stream and its tip
+-- ARGV  the group's number, its tag, how long its record lives (ms), how many
+--       rings are kept, how many rooms there are; for each room its number and
+--       the highest Lamport time that the server has seen in it; for each
+--       command which of these rooms, the sender's Lamport time, how many
+--       fields and values follow, and these
+local group, tag = tonumber(ARGV[1]), ARGV[2]
+if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 0 end
+
+-- LamportClock::accepts, where times are doubles: beyond 2^52 nobody moves the
+-- clock but by ones.
+local AHEAD, MOST = 2 ^ 32, 2 ^ 52
+local rooms = tonumber(ARGV[5])
+local times, numbers, rung = {}, {}, {}
+local at = 6
+for r = 1, rooms do
+  local tip = redis.call('HMGET', KEYS[3 + 2 * r], 'L', 'n')
+  rung[r] = ARGV[at]
+  times[r] = math.max(tonumber(tip[1] or '0'), tonumber(ARGV[at + 1]))
+  numbers[r] = tonumber(tip[2] or '0')
+  at = at + 2
+end
+while at <= #ARGV do
+  local r, sent, fields = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local time = times[r]
+  if sent > time and sent <= time + AHEAD and sent < MOST then time = sent end
+  times[r] = time + 1
+  numbers[r] = numbers[r] + 1
+  redis.call('XADD', KEYS[2 + 2 * r], string.format('%.0f-0', times[r]),
+    'n', string.format('%.0f', numbers[r]), 'group', tag, unpack(ARGV, at + 3, at + 2 + fields))
+  at = at + 3 + fields
+end
+for r = 1, rooms do
+  redis.call('HSET', KEYS[3 + 2 * r], 'L', string.format('%.0f', times[r]),
+    'n', string.format('%.0f', numbers[r]))
+end
+local ring = redis.call('INCR', KEYS[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], ring .. '-0', 'rooms', table.concat(rung, ' '))
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return 1

@@ -1,0 +1,126 @@
+//! The way into the log: groups of commands, each appended once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::{Connection, Script};
+
+use super::entry::{fields, tag};
+use super::{BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, stream, tip};
+use crate::chat::{Command, Name};
+
+/// How long Redis remembers which of a server's groups it has. A server that
+/// has no answer asks again far sooner.
+const RECORD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A command that seeks its place.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The number of its room.
+    pub room: u32,
+    /// What is to be done.
+    pub command: Command,
+}
+
+/// Appends groups of commands.
+pub struct Appender {
+    log: SharedLog,
+    connection: Option<Connection>,
+    append: Script,
+    open_room: Script,
+    /// The number of the next group.
+    group: u64,
+}
+
+impl Appender {
+    /// An appender for one server's life: it numbers the server's groups.
+    pub fn new(log: SharedLog) -> Self {
+        Self {
+            log,
+            connection: None,
+            append: Script::new(include_str!("append.lua")),
+            open_room: Script::new(include_str!("open_room.lua")),
+            group: 1,
+        }
+    }
+
+    /// Appends a group, in order. `seen` tells the highest Lamport time that
+    /// this server has seen in a room: no command gets a lower place, even
+    /// where Redis has lost what was there.
+    ///
+    /// # Errors
+    /// What Redis says. Whether the group was appended is not known then; the
+    /// same group must be brought again until it is taken.
+    pub fn append(
+        &mut self,
+        group: &[Proposal],
+        mut seen: impl FnMut(u32) -> i64,
+    ) -> Result<(), SharedError> {
+        let mut rooms: Vec<u32> = Vec::new();
+        let mut at_of: HashMap<u32, usize> = HashMap::new();
+        for proposal in group {
+            at_of.entry(proposal.room).or_insert_with(|| {
+                rooms.push(proposal.room);
+                rooms.len()
+            });
+        }
+        let server = self.log.server;
+        let mut call = self.append.prepare_invoke();
+        call.key(format!("chitchat:group:{server}"))
+            .key(BELL)
+            .key(RING);
+        call.arg(self.group)
+            .arg(tag(server, self.group))
+            .arg(RECORD.as_millis() as u64)
+            .arg(RINGS)
+            .arg(rooms.len());
+        for room in rooms {
+            call.key(stream(room)).key(tip(room));
+            call.arg(room).arg(seen(room));
+        }
+        for Proposal { room, command } in group {
+            let fields = fields(command);
+            call.arg(at_of[room])
+                .arg(command.sent())
+                .arg(2 * fields.len());
+            for (field, value) in fields {
+                call.arg(field).arg(value);
+            }
+        }
+        let done = connected(&self.log, &mut self.connection)
+            .and_then(|connection| Ok(call.invoke::<()>(connection)?));
+        match done {
+            Ok(()) => self.group += 1,
+            Err(_) => self.connection = None,
+        }
+        done
+    }
+
+    /// Opens a room, unless it is open. Its number is told by the bell.
+    ///
+    /// # Errors
+    /// What Redis says. It does no harm to ask again.
+    pub fn open_room(&mut self, name: &Name) -> Result<(), SharedError> {
+        let mut call = self.open_room.prepare_invoke();
+        for key in [ROOMS, NAMES, BELL, RING] {
+            call.key(key);
+        }
+        call.arg(name.folded()).arg(name.as_str()).arg(RINGS);
+        let done = connected(&self.log, &mut self.connection)
+            .and_then(|connection| Ok(call.invoke::<()>(connection)?));
+        if done.is_err() {
+            self.connection = None;
+        }
+        done
+    }
+}
+
+fn connected<'a>(
+    log: &SharedLog,
+    connection: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, SharedError> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => Ok(connection.insert(log.connect()?)),
+    }
+}

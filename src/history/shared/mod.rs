@@ -1,0 +1,204 @@
+//! A log that several servers share, in Redis Streams: it gives every command
+//! its place, and every server obeys it in that order.
+//!
+//! A room's stream holds the commands of its room; an entry's id is its
+//! Lamport time. [`Appender`] appends groups of commands, [`Follower`] reads
+//! them back, [`Leases`] knows which servers live, and [`Snapshot`]s let a room
+//! begin later than at its beginning. Each has a connection of its own, and
+//! gives it up after an error: whoever uses it connects again.
+//!
+//! | key | what |
+//! |---|---|
+//! | `chitchat:log` | hash: `id` of this log, `layout`, `remembered`, `servers` (the last server's number) |
+//! | `chitchat:rooms`, `chitchat:names` | hashes: number → name, folded name → number |
+//! | `chitchat:room:N` | stream: the commands of room N, at `L-0` |
+//! | `chitchat:tip:N` | hash: `L` and `n` (number) of the room's last command |
+//! | `chitchat:begin:N` | sorted set: snapshots of room N by `L`; the stream holds every command after the first |
+//! | `chitchat:bell`, `chitchat:rings` | stream: which rooms have something new; the number of its last entry |
+//! | `chitchat:servers`, `chitchat:server:S` | set of servers; a key that server S renews while it lives |
+//! | `chitchat:group:S` | number of the last group of server S that was appended; gone after a day |
+//! | `chitchat:confirm:S` | what server S writes to wait until replicas have it |
+//!
+//! The bell spares the follower to name thousands of streams with each call:
+//! it waits for the bell alone, and reads the rooms that were rung for.
+
+mod appender;
+mod connect;
+mod entry;
+mod follower;
+mod leases;
+mod snapshot;
+
+use std::sync::Arc;
+
+use redis::{Connection, RedisError};
+
+use crate::chat::ServerNo;
+
+use connect::Source;
+
+pub use appender::{Appender, Proposal};
+pub use connect::SharedStore;
+pub use entry::Entry;
+pub use follower::{Follower, Rung};
+pub use leases::{Census, Leases};
+pub use snapshot::Snapshot;
+
+/// The version of the layout of the keys.
+const LAYOUT: &str = "1";
+
+/// Rings that the bell keeps, about. A follower that is further behind looks
+/// at every room.
+const RINGS: usize = 10_000;
+
+/// What can go wrong with the shared log.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// Redis says so, or does not answer.
+    #[error("Redis: {0}")]
+    Redis(#[from] RedisError),
+    /// The log was written by another version.
+    #[error("the log in Redis has layout {0}, which this version cannot read")]
+    Foreign(String),
+    /// The log that this server follows is gone.
+    #[error("Redis holds another log than before, or none: its data was lost or removed")]
+    Replaced,
+    /// Something in it cannot be read.
+    #[error("{key} in Redis is damaged: {why}")]
+    Damaged {
+        /// Which key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Too few replicas hold what was read.
+    #[error("{found} of {wanted} replicas hold what was said last")]
+    Replicas {
+        /// How many there must be.
+        wanted: usize,
+        /// How many answered.
+        found: usize,
+    },
+}
+
+/// The log, as one server shares it.
+#[derive(Clone)]
+pub struct SharedLog {
+    source: Arc<Source>,
+    store: SharedStore,
+    id: String,
+    server: ServerNo,
+    most_remembered: usize,
+}
+
+impl SharedLog {
+    /// Finds the log, or begins it, and takes a number for this server.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or holds a log of another version.
+    pub fn open(store: &SharedStore, most_remembered: usize) -> Result<Self, SharedError> {
+        let source = Source::new(store)?;
+        let mut connection = source.connect()?;
+        warn_if_volatile(&mut connection);
+        let mut fresh = [0; 16];
+        getrandom::fill(&mut fresh).map_err(|why| RedisError::from(std::io::Error::other(why)))?;
+        let fresh: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        // No transaction: where Redis refuses one, the crate's arithmetic fails.
+        let (id, layout, remembered): (String, String, usize) = redis::pipe()
+            .cmd("HSETNX")
+            .arg(&[LOG, "id", &fresh])
+            .ignore()
+            .cmd("HSETNX")
+            .arg(&[LOG, "layout", LAYOUT])
+            .ignore()
+            .cmd("HSETNX")
+            .arg(&[LOG, "remembered"])
+            .arg(most_remembered)
+            .ignore()
+            .cmd("HGET")
+            .arg(&[LOG, "id"])
+            .cmd("HGET")
+            .arg(&[LOG, "layout"])
+            .cmd("HGET")
+            .arg(&[LOG, "remembered"])
+            .query(&mut connection)?;
+        if layout != LAYOUT {
+            return Err(SharedError::Foreign(layout));
+        }
+        let server = leases::enter(&mut connection, store.lease)?;
+        Ok(Self {
+            source: Arc::new(source),
+            store: store.clone(),
+            id,
+            server,
+            most_remembered: remembered,
+        })
+    }
+
+    /// Which log: an id that no other has.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// This server's number.
+    pub fn server(&self) -> ServerNo {
+        self.server
+    }
+
+    /// How it is shared.
+    pub fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// How many participants that left each room remembers. All servers must
+    /// do the same, so the first one decided.
+    pub fn most_remembered(&self) -> usize {
+        self.most_remembered
+    }
+
+    /// A connection to this log and no other.
+    fn connect(&self) -> Result<Connection, SharedError> {
+        let mut connection = self.source.connect()?;
+        self.recognise(&mut connection)?;
+        Ok(connection)
+    }
+
+    fn recognise(&self, connection: &mut Connection) -> Result<(), SharedError> {
+        let id: Option<String> = redis::cmd("HGET").arg(&[LOG, "id"]).query(connection)?;
+        match id.as_ref() == Some(&self.id) {
+            true => Ok(()),
+            false => Err(SharedError::Replaced),
+        }
+    }
+}
+
+const LOG: &str = "chitchat:log";
+const ROOMS: &str = "chitchat:rooms";
+const NAMES: &str = "chitchat:names";
+const BELL: &str = "chitchat:bell";
+const RING: &str = "chitchat:rings";
+
+fn stream(room: u32) -> String {
+    format!("chitchat:room:{room}")
+}
+
+fn tip(room: u32) -> String {
+    format!("chitchat:tip:{room}")
+}
+
+fn beginning(room: u32) -> String {
+    format!("chitchat:begin:{room}")
+}
+
+/// What Redis keeps in memory alone is gone when it restarts.
+fn warn_if_volatile(connection: &mut Connection) {
+    let found: Result<Vec<String>, _> = redis::cmd("CONFIG")
+        .arg(&["GET", "appendonly"])
+        .query(connection);
+    // Whoever may not ask is told nothing.
+    if found.is_ok_and(|found| found.last().is_some_and(|value| value == "no")) {
+        log::warn!(
+            "Redis writes nothing down at once (appendonly no): a restart of it loses what was said last"
+        );
+    }
+}

@@ -1,0 +1,346 @@
+//! Rooms whose order is made in a log that several servers share.
+//!
+//! ```text
+//! session thread → proposals → sequencer thread → Redis
+//!                      journal ← room ← follower thread ←┘
+//! ```
+//!
+//! A session proposes commands. [`sequencer`] brings them to the log in groups,
+//! [`follower`] reads back what all servers brought, lets the rooms obey it in
+//! that order and hands what comes of it to the journal, as a session does
+//! where the order is made here. [`waiting`] knows the sessions that wait for
+//! what comes of their commands. [`steward`] keeps this server's lease, and
+//! takes care of the sessions of servers that lost theirs.
+//!
+//! Nothing is shown, and so nothing acknowledged, that was not read back.
+
+mod follower;
+mod obey;
+mod sequencer;
+mod steward;
+mod trouble;
+mod waiting;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+
+use super::order::{Parting, Seated, Words};
+use super::rooms::SharedRoom;
+use super::session::{Chair, End};
+use super::step::Claim;
+use super::{House, report, thread, wall_ms};
+use crate::chat::{Ask, Command, Deed, Name, SessionNo};
+use crate::history::shared::{Proposal, SharedLog};
+use crate::history::{Cache, HistoryError, Keep};
+use crate::standard::HealthBoard;
+use crate::wire::{Ending, PastAsk};
+
+use follower::Following;
+use sequencer::Proposed;
+use trouble::Trouble;
+use waiting::Waiting;
+
+/// Commands that may wait for the log. When they are this many, sessions wait:
+/// the log sets the pace.
+const QUEUE: usize = 4096;
+
+/// How long a session waits for what comes of its JOIN.
+const JOIN: Duration = Duration::from_secs(10);
+
+/// How long a session waits until its participant is out of the room. It will
+/// be all the same.
+const PART: Duration = Duration::from_secs(2);
+
+/// How long a client that has seen more than this server waits for it.
+const CATCH_UP: Duration = Duration::from_secs(3);
+
+/// What this server shares, and what its sessions need to share it.
+pub(super) struct Shared {
+    log: SharedLog,
+    cache: Cache,
+    keep: Keep,
+    proposals: Sender<Proposed>,
+    queue: Receiver<Proposed>,
+    waiting: Waiting,
+    trouble: Trouble,
+    /// Counts how often something was obeyed.
+    progress: Mutex<u64>,
+    progressed: Condvar,
+    /// Disconnected once the server stops.
+    stop: Receiver<()>,
+    stopping: Mutex<Option<Sender<()>>>,
+}
+
+/// The threads that share the rooms.
+pub(super) struct Threads {
+    handles: [JoinHandle<()>; 3],
+    /// Disconnected when all of them have ended.
+    ended: Receiver<()>,
+}
+
+impl Shared {
+    pub(super) fn new(log: SharedLog, cache: Cache, keep: Keep) -> Self {
+        let (proposals, queue) = bounded(QUEUE);
+        let (stopping, stop) = bounded(0);
+        Self {
+            log,
+            cache,
+            keep,
+            proposals,
+            queue,
+            waiting: Waiting::default(),
+            trouble: Trouble::default(),
+            progress: Mutex::default(),
+            progressed: Condvar::new(),
+            stop,
+            stopping: Mutex::new(Some(stopping)),
+        }
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> &SharedLog {
+        &self.log
+    }
+
+    fn progress(&self) -> MutexGuard<'_, u64> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever waits that rooms have moved.
+    fn tell_progress(&self) {
+        *self.progress() += 1;
+        self.progressed.notify_all();
+    }
+
+    /// Waits until there is what is looked for.
+    fn look_for<T>(&self, patience: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut progress = self.progress();
+        loop {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_stopping() {
+                return None;
+            }
+            let waited = self.progressed.wait_timeout(progress, left);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        let stopping = self.stopping.lock();
+        stopping.unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Waits, unless the server stops: then it returns false at once.
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Brings something to the log, after what waits already. Waits if too
+    /// much does; once the server stops it goes nowhere.
+    fn propose(&self, proposed: Proposed) {
+        select! {
+            send(self.proposals, proposed) -> _ => {}
+            recv(self.stop) -> _ => {}
+        }
+    }
+
+    /// As [`propose`](Self::propose), for whoever is answered: it is refused if
+    /// too much waits for too long.
+    fn ask(&self, proposed: Proposed) -> Result<(), Ending> {
+        if self.trouble.is_told() {
+            return Err(Ending::Unreachable);
+        }
+        select! {
+            send(self.proposals, proposed) -> _ => Ok(()),
+            recv(self.stop) -> _ => Err(Ending::Stopping),
+            default(JOIN) => Err(Ending::Unreachable),
+        }
+    }
+
+    fn command(&self, room: &SharedRoom, session: SessionNo, deed: Deed) -> Proposed {
+        self.command_at(room, session, deed, wall_ms())
+    }
+
+    fn command_at(
+        &self,
+        room: &SharedRoom,
+        session: SessionNo,
+        deed: Deed,
+        wall_ms: i64,
+    ) -> Proposed {
+        let command = Command {
+            session,
+            wall_ms,
+            deed,
+        };
+        Proposed::Command(
+            room.clone(),
+            Proposal {
+                room: room.no(),
+                command,
+            },
+        )
+    }
+
+    /// The room of this name, opened on all servers if there is none.
+    pub(super) fn open(&self, house: &House, name: &Name) -> Result<SharedRoom, Ending> {
+        if let Some(room) = house.rooms.find(name) {
+            return Ok(room);
+        }
+        house.rooms.check_space()?;
+        self.ask(Proposed::Room(name.clone()))?;
+        self.look_for(JOIN, || house.rooms.find(name))
+            .ok_or(Ending::Unreachable)
+    }
+
+    /// Waits until this server has seen as much of the room as a client that
+    /// was with another one.
+    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) {
+        if let PastAsk::After(after) = past {
+            self.look_for(CATCH_UP, || (room.lock().clock() >= after).then_some(()));
+        }
+    }
+
+    /// Lets a client in, when the log has said when.
+    pub(super) fn join(&self, room: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {
+        let session = ask.session;
+        let answer = self.waiting.for_join(session, claim);
+        let deed = Deed::Join {
+            id: ask.id,
+            name: ask.name,
+            secret: ask.secret,
+            sent: ask.sent,
+            fresh: ask.fresh,
+        };
+        if let Err(ending) = self.ask(self.command(room, session, deed)) {
+            self.waiting.give_up(session);
+            return Err(ending);
+        }
+        let answered = select! {
+            recv(answer) -> answered => answered.ok(),
+            recv(self.stop) -> _ => None,
+            default(JOIN) => None,
+        };
+        match answered {
+            Some(answered) => answered,
+            // Whoever takes the claim out has answered, or is about to. If it
+            // is let in later all the same, the steward finds its session gone.
+            None if self.waiting.give_up(session) => Err(Ending::Unreachable),
+            None => answer.recv().unwrap_or(Err(Ending::Unreachable)),
+        }
+    }
+
+    pub(super) fn say(&self, chair: &Chair, session: SessionNo, words: Words) {
+        let deed = Deed::Say {
+            key: chair.key,
+            text: words.text,
+            to: words.to,
+            sent: words.sent,
+        };
+        self.propose(self.command_at(&chair.room, session, deed, words.wall_ms));
+    }
+
+    /// Takes a participant out of its room, as its session's end demands. If
+    /// that does not reach the log, the steward finds the session gone.
+    pub(super) fn part(&self, chair: &Chair, session: SessionNo, end: End) -> Parting {
+        let key = chair.key;
+        let (deed, ending) = match end {
+            End::Superseded(ending) => return Parting::alone(ending),
+            End::Left { sent } => {
+                let is_cut = false;
+                (Deed::Leave { key, sent, is_cut }, Ending::Goodbye)
+            }
+            End::Fault(ending) => {
+                let (sent, is_cut) = (0, true);
+                (Deed::Leave { key, sent, is_cut }, ending)
+            }
+            End::Lost(ending) => {
+                let (name, why) = (chair.name.as_str(), ending.to_string());
+                report::lost(&chair.room_id, name, chair.id, &why);
+                (Deed::Lose { key }, ending)
+            }
+        };
+        // Whoever is told goodbye is out of the room, and has all that came
+        // before.
+        let parted = self.waiting.for_part(session, ending.clone());
+        self.propose(self.command(&chair.room, session, deed));
+        let is_detached = select! {
+            recv(parted) -> parted => parted.unwrap_or(false),
+            recv(self.stop) -> _ => false,
+            default(PART) => false,
+        };
+        self.waiting.give_up(session);
+        Parting {
+            ending,
+            is_detached,
+        }
+    }
+
+    /// Follows the log up to its end, before the server serves anybody.
+    pub(super) fn begin(&self, house: &House) -> Result<Following, HistoryError> {
+        Ok(Following::begin(house, self)?)
+    }
+
+    /// From now on nobody waits for the log any more.
+    pub(super) fn stop(&self) {
+        let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        *stopping = None;
+        drop(stopping);
+        self.tell_progress();
+    }
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(
+        house: &Arc<House>,
+        shared: &Arc<Shared>,
+        following: Following,
+        health: HealthBoard,
+        fail: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (alive, ended) = bounded::<()>(0);
+        let parts = || (alive.clone(), house.clone(), shared.clone());
+        let (life, _, of) = parts();
+        let sequencer = thread("sequencer", move || {
+            sequencer::run(&of);
+            drop(life);
+        })?;
+        let (life, at, of) = parts();
+        let follower = thread("follower", move || {
+            following.run(&at, &of, &fail);
+            drop(life);
+        })?;
+        let (life, at, of) = parts();
+        let steward = thread("steward", move || {
+            steward::run(&at, &of, &health);
+            drop(life);
+        })?;
+        Ok(Self {
+            handles: [sequencer, follower, steward],
+            ended,
+        })
+    }
+
+    /// Waits for their ends, after [`Shared::stop`]: what was proposed still
+    /// reaches the log. Redis may not answer; then they are left alone after
+    /// `patience`, and end when they have lost theirs.
+    pub(super) fn join(self, patience: Duration) {
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("Redis does not answer, so what was said last may not be kept");
+            return;
+        }
+        for thread in self.handles {
+            if thread.join().is_err() {
+                log::error!("a thread of the server panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The steward thread: keeps this server's lease, and sees to it that nobody
+//! stays in a room whose session is gone.
+//!
+//! It compares who is in the rooms with which sessions there are: with its own
+//! server's, and, while its server is the one with the lowest number of those
+//! that live, with the servers themselves. What it proposes does nothing if it
+//! is not so any more, so it need remember nothing.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::trouble::Part;
+use crate::chat::{Deed, MemberKey, Presence, ServerNo, SessionNo, server_of};
+use crate::history::shared::{Census, Leases};
+use crate::server::House;
+use crate::server::journal::Message;
+use crate::server::rooms::SharedRoom;
+use crate::server::step::{Change, Step};
+use crate::standard::HealthBoard;
+use crate::wire::Ending;
+
+/// How often within the time of the lease it is renewed.
+const RENEWALS: u32 = 3;
+
+/// A participant whose session is not one of this server's.
+struct Absent {
+    room: SharedRoom,
+    key: MemberKey,
+    session: SessionNo,
+    /// Whether the room takes it for connected.
+    is_here: bool,
+}
+
+pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
+    let lease = shared.log.store().lease;
+    let tick = (lease / RENEWALS)
+        .min(house.grace / 2)
+        .max(Duration::from_millis(50));
+    let mut leases = Leases::new(shared.log.clone());
+    let mut away = HashMap::new();
+    while shared.pause(tick) {
+        // Whoever is in a room now has a server that was entered before.
+        let absent = absent(house);
+        match leases.renew() {
+            Ok(census) => {
+                shared.trouble.over(Part::Steward);
+                if census.was_late {
+                    log::warn!(
+                        "this server was silent for longer than {lease:?}: the others may have \
+                         taken it for dead"
+                    );
+                }
+                if shared.trouble.lasts().is_none() {
+                    settle(house, shared, &census, &absent, &mut away);
+                    bury(&mut leases, &census, &absent);
+                }
+            }
+            Err(why) => shared.trouble.of(Part::Steward, &why),
+        }
+        tell(house, shared, health, lease);
+    }
+    if let Err(why) = leases.give_up() {
+        log::warn!("cannot give up the lease, which ends by itself: {why}");
+    }
+}
+
+/// Everybody whose session is not one of this server's that lives.
+fn absent(house: &House) -> Vec<Absent> {
+    let mut absent = Vec::new();
+    for shared in house.rooms.all() {
+        let room = shared.lock();
+        for member in room.members() {
+            let (session, is_here) = match member.presence {
+                Presence::Here(session) => (session, true),
+                Presence::Away(session) => (session, false),
+            };
+            if !is_here || !house.sessions.is_live(session) {
+                absent.push(Absent {
+                    room: shared.clone(),
+                    key: member.key,
+                    session,
+                    is_here,
+                });
+            }
+        }
+    }
+    absent
+}
+
+/// Proposes that those are lost whose sessions are gone, and that those have
+/// left who did not come back in time.
+fn settle(
+    house: &House,
+    shared: &Shared,
+    census: &Census,
+    absent: &[Absent],
+    away: &mut HashMap<(u32, MemberKey, SessionNo), Instant>,
+) {
+    let me = shared.log.server();
+    let leads = census.live.iter().min() == Some(&me);
+    let mut still_away = HashMap::new();
+    for member in absent {
+        let server = server_of(member.session);
+        let deed = if member.is_here {
+            let is_gone = server == me || (leads && !census.live.contains(&server));
+            is_gone.then_some(Deed::Lose { key: member.key })
+        } else {
+            let id = (member.room.no(), member.key, member.session);
+            let since = *away.get(&id).unwrap_or(&Instant::now());
+            // However many come and vanish, so many are awaited.
+            let is_over =
+                leads && (since.elapsed() >= house.grace || still_away.len() >= house.most_away);
+            still_away.insert(id, since);
+            is_over.then_some(Deed::Expire { key: member.key })
+        };
+        if let Some(deed) = deed {
+            let proposed = shared.command(&member.room, member.session, deed);
+            // With a full queue there is a next time.
+            let _ = shared.proposals.try_send(proposed);
+        }
+    }
+    *away = still_away;
+}
+
+/// Forgets dead servers of which nobody is left in a room.
+fn bury(leases: &mut Leases, census: &Census, absent: &[Absent]) {
+    let is_left = |server: ServerNo| {
+        let mut here = absent.iter().filter(|m| m.is_here);
+        here.any(|m| server_of(m.session) == server)
+    };
+    for server in census.dead.iter().filter(|server| !is_left(**server)) {
+        if let Err(why) = leases.forget(*server) {
+            log::debug!("cannot forget server {server}: {why}");
+        }
+    }
+}
+
+/// Tells the members if the log has not been there for too long: by then the
+/// other servers, if they have it, take this one for dead. They may go there.
+fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration) {
+    let lasts = shared.trouble.lasts();
+    if lasts.is_none() && shared.trouble.is_told() {
+        log::info!("the log that the servers share is there again");
+        shared.trouble.set_told(false);
+        health.serving();
+    } else if lasts.is_some_and(|lasts| lasts >= lease) && !shared.trouble.is_told() {
+        log::error!(
+            "the log that the servers share has not been there for {lease:?}: all members are let go"
+        );
+        shared.trouble.set_told(true);
+        health.pause();
+        for room in house.rooms.all() {
+            let room = room.lock();
+            let step = Step::changed(&room, Change::DismissAll(Ending::Unreachable));
+            house.journal.hand_over(Message::Step(Box::new(step)));
+        }
+        house.journal.settle();
+    }
+}

@@ -1,0 +1,58 @@
+//! What does not work at the moment, and since when.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::history::shared::SharedError;
+
+/// A part that needs the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    Sequencer,
+    Follower,
+    Steward,
+}
+
+#[derive(Default)]
+pub(super) struct Trouble {
+    since: Mutex<HashMap<Part, Instant>>,
+    /// Whether the members have been told.
+    told: AtomicBool,
+}
+
+impl Trouble {
+    fn since(&self) -> MutexGuard<'_, HashMap<Part, Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part has failed; it tries again.
+    pub(super) fn of(&self, part: Part, why: &SharedError) {
+        self.since().entry(part).or_insert_with(|| {
+            log::warn!("the {part:?} cannot use the log that the servers share: {why}");
+            Instant::now()
+        });
+    }
+
+    /// A part works.
+    pub(super) fn over(&self, part: Part) {
+        if self.since().remove(&part).is_some() {
+            log::info!("the {part:?} uses the log that the servers share again");
+        }
+    }
+
+    /// How long something has not worked.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        self.since().values().map(Instant::elapsed).max()
+    }
+
+    /// Whether the members have been told.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_told(&self, told: bool) {
+        self.told.store(told, Ordering::Release);
+    }
+}

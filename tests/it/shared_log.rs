@@ -1,0 +1,385 @@
+//! The log in Redis by itself: places, groups, the bell, leases, snapshots,
+//! against a real redis-server.
+
+use std::time::Duration;
+
+use chitchat::chat::{Command, Deed, MAX_AHEAD, MemberKey, Name, Room, RoomId, first_of};
+use chitchat::history::shared::{
+    Appender, Entry, Follower, Leases, Proposal, Rung, SharedError, SharedLog, Snapshot,
+};
+
+use crate::support::{DEADLINE, Redis};
+
+/// Shorter than an answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn open(redis: &Redis) -> SharedLog {
+    SharedLog::open(&redis.store(), 8).expect("it opens")
+}
+
+fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
+    let key = MemberKey(first_of(log.server()));
+    Proposal {
+        room,
+        command: Command {
+            session: key.0,
+            wall_ms: 0,
+            deed: Deed::Say {
+                key,
+                text: text.to_owned(),
+                to: String::new(),
+                sent,
+            },
+        },
+    }
+}
+
+fn open_room(appender: &mut Appender, name: &str) {
+    let name = Name::parse(name).expect("a name");
+    appender.open_room(&name).expect("Redis is there");
+}
+
+fn texts(entries: &[Entry]) -> Vec<String> {
+    let text = |entry: &Entry| match &entry.command.deed {
+        Deed::Say { text, .. } => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    entries.iter().map(text).collect()
+}
+
+fn read(follower: &mut Follower, room: u32, after: i64) -> Vec<Entry> {
+    let mut pages = follower.read(&[(room, after)]).expect("Redis is there");
+    pages.remove(0).0
+}
+
+fn times(entries: &[Entry]) -> Vec<i64> {
+    entries.iter().map(|entry| entry.time).collect()
+}
+
+#[test]
+fn places_rise_above_what_was_sent_and_seen_and_hostile_times_do_not_count() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    let group: Vec<_> = [0, 7, 3, -5, i64::MIN, i64::MAX, 10 + MAX_AHEAD, 0]
+        .into_iter()
+        .map(|sent| say(&log, 1, "x", sent))
+        .collect();
+    appender.append(&group, |_| 0).expect("Redis is there");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let entries = read(&mut follower, 1, 0);
+    // 1, then past 7; the last but one is as far ahead as one may be, less one
+    assert_eq!(
+        times(&entries),
+        [1, 8, 9, 10, 11, 12, 11 + MAX_AHEAD, 12 + MAX_AHEAD]
+    );
+    let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+
+    // As after a failover that lost the room: what was seen is not seen again.
+    redis.cli(&["DEL", "chitchat:room:1", "chitchat:tip:1"]);
+    appender
+        .append(&[say(&log, 1, "x", 2)], |_| 500)
+        .expect("Redis is there");
+    assert_eq!(times(&read(&mut follower, 1, 0)), [501]);
+    assert!(read(&mut follower, 1, 501).is_empty());
+}
+
+#[test]
+fn a_group_that_is_brought_again_is_not_appended_again() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let mut appender = Appender::new(log.clone());
+    for text in ["a", "b"] {
+        appender
+            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .expect("Redis is there");
+    }
+    // It numbers its groups from 1, as one would that had heard no answer.
+    let mut again = Appender::new(log.clone());
+    for text in ["a", "b", "c"] {
+        again
+            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .expect("Redis is there");
+    }
+    assert_eq!(texts(&read(&mut follower, 1, 0)), ["a", "b", "c"]);
+    // Another server's groups are others.
+    let other = open(&redis);
+    assert_ne!(other.server(), log.server());
+    Appender::new(other.clone())
+        .append(&[say(&other, 1, "d", 0)], |_| 0)
+        .expect("Redis is there");
+    let groups: Vec<_> = read(&mut follower, 1, 0)
+        .into_iter()
+        .map(|entry| entry.group)
+        .collect();
+    let expected = ["1/1", "1/2", "1/3", "2/1"].map(str::to_owned);
+    assert_eq!(groups, expected);
+}
+
+#[test]
+fn the_bell_names_the_rooms_that_have_something_new() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    open_room(&mut appender, "old");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let nothing = follower.wait(Duration::from_millis(1));
+    assert_eq!(nothing.expect("Redis is there"), Rung::For(vec![]));
+    open_room(&mut appender, "Ops");
+    open_room(&mut appender, "OPS");
+    assert_eq!(
+        follower.wait(PATIENCE).expect("Redis is there"),
+        Rung::For(vec![2])
+    );
+    let group = [
+        say(&log, 2, "a", 0),
+        say(&log, 1, "b", 0),
+        say(&log, 2, "c", 0),
+    ];
+    appender.append(&group, |_| 0).expect("Redis is there");
+    assert_eq!(
+        follower.wait(PATIENCE).expect("Redis is there"),
+        Rung::For(vec![2, 1])
+    );
+    let rooms = follower.rooms().expect("Redis is there");
+    let names: Vec<_> = rooms.iter().map(|r| (r.no, r.name.as_str())).collect();
+    assert_eq!(names, [(1, "old"), (2, "Ops")]);
+    assert_eq!(follower.room(2).expect("it is there"), rooms[1]);
+    let pages = follower.read(&[(1, 0), (2, 1)]).expect("Redis is there");
+    assert_eq!(
+        (texts(&pages[0].0), texts(&pages[1].0)),
+        (vec!["b".to_owned()], vec!["c".to_owned()])
+    );
+    assert_eq!(
+        follower.groups_at(&[(1, 1), (2, 2), (2, 3)]).expect("ok"),
+        [Some("1/1".to_owned()), Some("1/1".to_owned()), None]
+    );
+
+    // Rings that went before they were heard are missed by none.
+    appender
+        .append(&[say(&log, 1, "d", 0)], |_| 0)
+        .expect("Redis is there");
+    redis.cli(&["XTRIM", "chitchat:bell", "MAXLEN", "0"]);
+    appender
+        .append(&[say(&log, 2, "e", 0)], |_| 0)
+        .expect("Redis is there");
+    assert_eq!(
+        follower.wait(PATIENCE).expect("Redis is there"),
+        Rung::ForAll
+    );
+}
+
+#[test]
+fn a_script_that_redis_forgot_is_brought_again() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    for text in ["a", "b"] {
+        appender
+            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .expect("Redis is there");
+        redis.cli(&["SCRIPT", "FLUSH"]);
+    }
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    assert_eq!(texts(&read(&mut follower, 1, 0)), ["a", "b"]);
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_ends_and_the_others_see_it() {
+    let Some(redis) = Redis::start() else { return };
+    let mut store = redis.store();
+    store.lease = Duration::from_millis(400);
+    let first = SharedLog::open(&store, 8).expect("it opens");
+    let second = SharedLog::open(&store, 8).expect("it opens");
+    let (mut one, mut other) = (Leases::new(first.clone()), Leases::new(second.clone()));
+    one.renew().expect("Redis is there");
+    let begun = std::time::Instant::now();
+    let census = loop {
+        let census = other.renew().expect("Redis is there");
+        if !census.dead.is_empty() {
+            break census;
+        }
+        assert!(begun.elapsed() < DEADLINE, "the lease never ends");
+    };
+    assert_eq!((census.live, census.dead), (vec![2], vec![1]));
+    let back = one.renew().expect("Redis is there");
+    assert!(back.was_late && back.live.contains(&1), "{back:?}");
+    one.give_up().expect("Redis is there");
+    assert_eq!(other.renew().expect("Redis is there").dead, [1]);
+    other.forget(1).expect("Redis is there");
+    assert!(other.renew().expect("Redis is there").dead.is_empty());
+    // A failover may forget how many there were.
+    redis.cli(&["HSET", "chitchat:log", "servers", "0"]);
+    other.renew().expect("Redis is there");
+    assert_eq!(open(&redis).server(), 3);
+}
+
+#[test]
+fn a_log_that_is_gone_is_not_taken_for_the_same() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    follower.recognise().expect("it is the same");
+    assert_eq!(open(&redis).id(), log.id());
+    redis.cli(&["FLUSHALL"]);
+    assert!(matches!(follower.recognise(), Err(SharedError::Replaced)));
+    let other = open(&redis);
+    assert_ne!(other.id(), log.id());
+    assert!(matches!(
+        Follower::connect(&log),
+        Err(SharedError::Replaced)
+    ));
+    redis.cli(&["HSET", "chitchat:log", "layout", "99"]);
+    let foreign = SharedLog::open(&redis.store(), 8).map(|_| ());
+    assert!(matches!(foreign, Err(SharedError::Foreign(layout)) if layout == "99"));
+}
+
+#[test]
+fn all_servers_remember_as_many_as_the_first_one_said() {
+    let Some(redis) = Redis::start() else { return };
+    open(&redis);
+    let other = SharedLog::open(&redis.store(), 1000).expect("it opens");
+    assert_eq!(other.most_remembered(), 8);
+}
+
+#[test]
+fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    open_room(&mut appender, "ops");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let id = follower.rooms().expect("Redis is there").remove(0);
+    let nothing = follower.beginning(&id).expect("Redis is there");
+    assert_eq!(nothing, Snapshot::of_nothing(&id, 8));
+
+    let mut room = Room::from(nothing.room);
+    let mut kept = Vec::new();
+    for _ in 0..30 {
+        let group: Vec<_> = (0..10).map(|_| say(&log, 1, "x", 0)).collect();
+        appender.append(&group, |_| 0).expect("Redis is there");
+        for entry in read(&mut follower, 1, room.clock()) {
+            room.obey(entry.time, &entry.command);
+        }
+        let snapshot = Snapshot {
+            room: room.snapshot(),
+            number: room.clock() as u64,
+            group: "1/1".to_owned(),
+            events: 3,
+            wall_ms: 5,
+        };
+        // It must keep 100 commands.
+        let now = room.clock();
+        follower
+            .keep_snapshot(&snapshot, |old| old.room.clock <= now - 100)
+            .expect("Redis is there");
+        kept.push(snapshot);
+        let begin = follower.beginning(&id).expect("Redis is there");
+        let first = begin.room.clock;
+        assert!(first == 0 || kept.contains(&begin), "{begin:?}");
+        // as far as the snapshots between allow
+        assert!(
+            first <= (now - 100).max(0) && first >= now - 160,
+            "{first} at {now}"
+        );
+        let left = read(&mut follower, 1, 0);
+        assert_eq!(times(&left), (first + 1..=now).collect::<Vec<_>>());
+    }
+    let snapshots: usize = redis
+        .cli(&["ZCARD", "chitchat:begin:1"])
+        .parse()
+        .expect("a number");
+    assert!(snapshots <= 12, "{snapshots}");
+}
+
+#[test]
+fn a_snapshot_is_the_whole_room() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    open_room(&mut appender, "ops");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let id: RoomId = follower.rooms().expect("Redis is there").remove(0);
+    let mut room = Room::from(Snapshot::of_nothing(&id, 8).room);
+    let command = |session, deed| Command {
+        session,
+        wall_ms: 1,
+        deed,
+    };
+    let join = |name: &str, secret: Option<u8>, fresh| Deed::Join {
+        id: 0,
+        name: Name::parse(name).expect("a name"),
+        secret: secret.map(|byte| chitchat::chat::Secret([byte; 32])),
+        sent: 0,
+        fresh: MemberKey(fresh),
+    };
+    room.obey(1, &command(1, join("Ålex \"x\"", Some(1), u64::MAX)));
+    room.obey(2, &command(2, join("Aske", None, 8)));
+    room.obey(3, &command(3, join("Bob", Some(2), 9)));
+    room.obey(4, &command(u64::MAX, join("Eve", Some(3), 10)));
+    let key = MemberKey(9);
+    room.obey(
+        5,
+        &command(
+            1,
+            Deed::Lose {
+                key: MemberKey(u64::MAX),
+            },
+        ),
+    );
+    room.obey(
+        6,
+        &command(
+            3,
+            Deed::Leave {
+                key,
+                sent: 0,
+                is_cut: false,
+            },
+        ),
+    );
+    let snapshot = Snapshot {
+        room: room.snapshot(),
+        number: 6,
+        group: "1/1".to_owned(),
+        events: 3,
+        wall_ms: 5,
+    };
+    assert_eq!(
+        (snapshot.room.members.len(), snapshot.room.remembered.len()),
+        (3, 1)
+    );
+    follower
+        .keep_snapshot(&snapshot, |_| true)
+        .expect("Redis is there");
+    assert_eq!(follower.beginning(&id).expect("Redis is there"), snapshot);
+}
+
+#[test]
+fn a_follower_waits_for_the_replicas_that_it_needs() {
+    let Some(redis) = Redis::start() else { return };
+    let mut store = redis.store();
+    store.replicas = 1;
+    let log = SharedLog::open(&store, 8).expect("it opens");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let alone = follower.confirm(Duration::from_millis(50));
+    assert!(
+        matches!(
+            alone,
+            Err(SharedError::Replicas {
+                wanted: 1,
+                found: 0
+            })
+        ),
+        "{alone:?}"
+    );
+    let port = redis.port.to_string();
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).expect("redis-server is here");
+    let begun = std::time::Instant::now();
+    while follower.confirm(PATIENCE).is_err() {
+        assert!(begun.elapsed() < DEADLINE, "the replica never comes");
+    }
+    drop(replica);
+}
