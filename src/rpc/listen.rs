@@ -4,7 +4,7 @@ use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -46,6 +46,8 @@ pub struct Listener {
     pub(super) service: ServiceBuilder,
     limits: ConnectionLimits,
     admit: Admit,
+    /// Where it listens, once it does.
+    ports: Arc<OnceLock<Vec<u16>>>,
     certificates: Option<Certificates>,
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
@@ -101,6 +103,7 @@ impl Listener {
             service: ServiceBuilder::new(),
             limits,
             admit: Arc::new(|_| true),
+            ports: Arc::default(),
             certificates: None,
             stop,
             stopped: stopped.shared(),
@@ -111,7 +114,7 @@ impl Listener {
     /// worth beginning. One that is not is cancelled, at the least cost, and its
     /// connection is cut off.
     pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        let severer = Severer::start();
+        let severer = Severer::start(self.ports.clone());
         self.admit = Arc::new(move |peer| {
             let admitted = network(peer).is_none_or(&admit);
             if !admitted {
@@ -224,6 +227,8 @@ impl Listener {
             };
             bound.push(bind(&mut server, address, credentials)?);
         }
+        let ports = bound.iter().filter_map(|address| port(address)).collect();
+        let _ = self.ports.set(ports); // it is set nowhere else
         Ok(Listening {
             server,
             addresses: bound,
@@ -231,6 +236,11 @@ impl Listener {
             _env: self.env,
         })
     }
+}
+
+/// The port in `HOST:PORT`.
+fn port(address: &str) -> Option<u16> {
+    address.rsplit_once(':')?.1.parse().ok()
 }
 
 fn admits(admit: &Admit, ctx: &RpcContext<'_>) -> bool {

@@ -4,6 +4,7 @@
 //! be read, and nothing else bounds what those calls cost.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -16,9 +17,10 @@ const WAITING: usize = 64;
 pub(super) struct Severer(Sender<SocketAddr>);
 
 impl Severer {
-    /// Starts the thread. Without one, or on a system that has no way to do it,
-    /// nothing is cut off.
-    pub(super) fn start() -> Self {
+    /// Starts the thread, for connections to these ports: one to another server
+    /// of this process may come from the same address. Without a thread, or on
+    /// a system that has no way to do it, nothing is cut off.
+    pub(super) fn start(ports: Arc<OnceLock<Vec<u16>>>) -> Self {
         let (send, peers) = bounded::<SocketAddr>(WAITING);
         let severs = std::thread::Builder::new()
             .name("severer".to_owned())
@@ -26,7 +28,8 @@ impl Severer {
                 let mut able = true;
                 for peer in peers {
                     // Said once: a flood shall not fill the log too.
-                    if let Err(why) = sever(peer)
+                    let ports = ports.get().map_or(&[][..], Vec::as_slice);
+                    if let Err(why) = sever(peer, ports)
                         && std::mem::take(&mut able)
                     {
                         log::error!("a connection with too many calls cannot be reset: {why}");
@@ -53,17 +56,19 @@ impl Severer {
 fn address(peer: &str) -> Option<SocketAddr> {
     let (_, address) = peer.split_once(':')?;
     let address = address.replace("%5B", "[").replace("%5D", "]");
-    address.parse().ok()
+    let address: SocketAddr = address.parse().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// Resets this process's connection with `peer`. Returns whether there is one.
+/// Resets the connection of `peer` to one of these ports of this process.
+/// Returns whether there is one.
 ///
 /// The socket's number may be another's by the time it is looked at, so a
 /// duplicate is made first, and asked who is at its other end.
 #[cfg(target_os = "linux")]
-fn sever(peer: SocketAddr) -> std::io::Result<bool> {
+fn sever(peer: SocketAddr, ports: &[u16]) -> std::io::Result<bool> {
     use rustix::io::Errno;
-    use rustix::net::{connect_unspec, getpeername};
+    use rustix::net::{connect_unspec, getpeername, getsockname};
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
@@ -75,14 +80,17 @@ fn sever(peer: SocketAddr) -> std::io::Result<bool> {
             Err(Errno::BADF) => continue, // closed meanwhile
             socket => socket?,
         };
-        let Some(other) = getpeername(&socket)
-            .ok()
-            .flatten()
-            .and_then(|other| SocketAddr::try_from(other).ok())
-        else {
-            continue; // no connection, or not over a network
+        let Ok(Some(other)) = getpeername(&socket) else {
+            continue; // no connection
         };
-        if (other.ip().to_canonical(), other.port()) == (peer.ip().to_canonical(), peer.port()) {
+        let (Ok(other), Ok(own)) = (
+            SocketAddr::try_from(other),
+            getsockname(&socket).map_or(Err(Errno::AFNOSUPPORT), SocketAddr::try_from),
+        ) else {
+            continue; // not over a network
+        };
+        let is_its = other.port() == peer.port() && other.ip().to_canonical() == peer.ip();
+        if is_its && ports.contains(&own.port()) {
             // Not a shutdown: what was received would still be read, megabytes.
             connect_unspec(&socket)?;
             return Ok(true);
@@ -92,7 +100,7 @@ fn sever(peer: SocketAddr) -> std::io::Result<bool> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sever(_: SocketAddr) -> std::io::Result<bool> {
+fn sever(_: SocketAddr, _: &[u16]) -> std::io::Result<bool> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
@@ -127,10 +135,11 @@ mod tests {
                 (out, listener.accept().unwrap().0)
             })
             .collect();
-        // Both ends are in this process, so the other one may be the one found.
         let peer = pairs[1].0.local_addr().unwrap();
-        assert!(sever(peer).unwrap());
-        assert!(!sever(peer).unwrap(), "it is gone");
+        let port = listener.local_addr().unwrap().port();
+        assert!(!sever(peer, &[port ^ 1]).unwrap(), "another server's");
+        assert!(sever(peer, &[port]).unwrap());
+        assert!(!sever(peer, &[port]).unwrap(), "it is gone");
         let ended = pairs[1].0.read(&mut [0]);
         assert!(ended.as_ref().map_or(true, |n| *n == 0), "{ended:?}");
         for at in [0, 2] {
