@@ -14,18 +14,27 @@ const BUSY: Duration = Duration::from_micros(200);
 /// work is dear, and its effects are not over yet.
 const BUSY_PART: u32 = 5;
 
+/// The first of several lulls; each is twice as long as the one before. Two
+/// things that only happen to come together do not wait long for each other.
+const FIRST: Duration = Duration::from_micros(100);
+
 pub(super) struct Lull {
     length: Duration,
+    next: Duration,
     last: Option<Instant>,
 }
 
 impl Lull {
-    /// Lulls of this length, where the work asks for them.
+    /// Lulls that become this long, where the work asks for them.
     pub(super) fn new(length: Duration) -> Self {
-        Self { length, last: None }
+        Self {
+            length,
+            next: FIRST,
+            last: None,
+        }
     }
 
-    /// How long the next lulls are.
+    /// How long the next lulls become.
     pub(super) fn set_length(&mut self, length: Duration) {
         self.length = length;
     }
@@ -37,9 +46,12 @@ impl Lull {
     }
 
     /// To be called when work has come and before all that came is taken.
-    pub(super) fn gather(&self) {
+    pub(super) fn gather(&mut self) {
         if self.is_busy() {
-            std::thread::sleep(self.length);
+            std::thread::sleep(self.next.min(self.length));
+            self.next = self.length.min(self.next * 2);
+        } else {
+            self.next = FIRST;
         }
     }
 
