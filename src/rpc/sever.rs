@@ -3,6 +3,8 @@
 //! (CVE-2023-44487) keeps a poll thread reading as long as anything is there to
 //! be read, and nothing else bounds what those calls cost.
 
+use std::collections::HashSet;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -26,10 +28,13 @@ impl Severer {
             .name("severer".to_owned())
             .spawn(move || {
                 let mut able = true;
-                for peer in peers {
-                    // Said once: a flood shall not fill the log too.
+                for peer in &peers {
+                    // A flood names its connection with each call: all that
+                    // wait are looked for in one pass.
+                    let peers = iter::once(peer).chain(peers.try_iter()).collect();
                     let ports = ports.get().map_or(&[][..], Vec::as_slice);
-                    if let Err(why) = sever(peer, ports)
+                    // Said once: a flood shall not fill the log too.
+                    if let Err(why) = sever(&peers, ports)
                         && std::mem::take(&mut able)
                     {
                         log::error!("a connection with too many calls cannot be reset: {why}");
@@ -56,21 +61,25 @@ impl Severer {
 fn address(peer: &str) -> Option<SocketAddr> {
     let (_, address) = peer.split_once(':')?;
     let address = address.replace("%5B", "[").replace("%5D", "]");
-    let address: SocketAddr = address.parse().ok()?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    address.parse().ok().map(canonical)
 }
 
-/// Resets the connection of `peer` to one of these ports of this process.
-/// Returns whether there is one.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Resets the connections of these peers, whose addresses are canonical, to
+/// these ports of this process. Returns how many there are.
 ///
 /// The socket's number may be another's by the time it is looked at, so a
 /// duplicate is made first, and asked who is at its other end.
 #[cfg(target_os = "linux")]
-fn sever(peer: SocketAddr, ports: &[u16]) -> std::io::Result<bool> {
+fn sever(peers: &HashSet<SocketAddr>, ports: &[u16]) -> std::io::Result<usize> {
     use rustix::io::Errno;
     use rustix::net::{connect_unspec, getpeername, getsockname};
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+    let mut severed = 0;
     let this = pidfd_open(getpid(), PidfdFlags::empty())?;
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let Some(number) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) else {
@@ -89,18 +98,17 @@ fn sever(peer: SocketAddr, ports: &[u16]) -> std::io::Result<bool> {
         ) else {
             continue; // not over a network
         };
-        let is_its = other.port() == peer.port() && other.ip().to_canonical() == peer.ip();
-        if is_its && ports.contains(&own.port()) {
+        if ports.contains(&own.port()) && peers.contains(&canonical(other)) {
             // Not a shutdown: what was received would still be read, megabytes.
             connect_unspec(&socket)?;
-            return Ok(true);
+            severed += 1;
         }
     }
-    Ok(false)
+    Ok(severed)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sever(_: SocketAddr, _: &[u16]) -> std::io::Result<bool> {
+fn sever(_: &HashSet<SocketAddr>, _: &[u16]) -> std::io::Result<usize> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
@@ -135,11 +143,11 @@ mod tests {
                 (out, listener.accept().unwrap().0)
             })
             .collect();
-        let peer = pairs[1].0.local_addr().unwrap();
+        let peer = HashSet::from([pairs[1].0.local_addr().unwrap()]);
         let port = listener.local_addr().unwrap().port();
-        assert!(!sever(peer, &[port ^ 1]).unwrap(), "another server's");
-        assert!(sever(peer, &[port]).unwrap());
-        assert!(!sever(peer, &[port]).unwrap(), "it is gone");
+        assert_eq!(sever(&peer, &[port ^ 1]).unwrap(), 0, "another server's");
+        assert_eq!(sever(&peer, &[port]).unwrap(), 1);
+        assert_eq!(sever(&peer, &[port]).unwrap(), 0, "it is gone");
         let ended = pairs[1].0.read(&mut [0]);
         assert!(ended.as_ref().map_or(true, |n| *n == 0), "{ended:?}");
         for at in [0, 2] {
