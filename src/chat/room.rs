@@ -218,19 +218,7 @@ pub struct Room {
 impl Room {
     /// A room as it was left: those who were in it are awaited.
     pub fn restore(stored: StoredRoom) -> Self {
-        let mut room = Self {
-            id: Arc::new(stored.id),
-            clock: LamportClock::at(stored.clock),
-            seq: stored.seq,
-            members: HashMap::new(),
-            names: HashMap::new(),
-            ids: HashSet::new(),
-            secrets: HashMap::new(),
-            remembered: HashMap::new(),
-            remembered_order: VecDeque::new(),
-            most_remembered: MAX_REMEMBERED,
-            is_placed: false,
-        };
+        let mut room = Self::empty(stored.id, stored.clock, stored.seq, MAX_REMEMBERED);
         for m in stored.members {
             if m.present {
                 room.enter(Member {
@@ -254,6 +242,23 @@ impl Room {
             }
         }
         room
+    }
+
+    /// A room with nobody in it or remembered.
+    fn empty(id: RoomId, clock: i64, seq: u64, most_remembered: usize) -> Self {
+        Self {
+            id: Arc::new(id),
+            clock: LamportClock::at(clock),
+            seq,
+            members: HashMap::new(),
+            names: HashMap::new(),
+            ids: HashSet::new(),
+            secrets: HashMap::new(),
+            remembered: HashMap::new(),
+            remembered_order: VecDeque::new(),
+            most_remembered,
+            is_placed: false,
+        }
     }
 
     /// A room in which nothing has happened yet.

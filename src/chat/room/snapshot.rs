@@ -1,9 +1,6 @@
 //! All that a room is, as a value, so that another can go on from it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
-
-use super::{LamportClock, Member, RememberedMember, Room, Secret};
+use super::{Member, RememberedMember, Room, Secret};
 use crate::chat::RoomId;
 
 /// A room at one moment. Rooms with equal snapshots do the same from there on,
@@ -43,23 +40,19 @@ impl Room {
 
 impl From<RoomSnapshot> for Room {
     fn from(snapshot: RoomSnapshot) -> Self {
-        let mut room = Self {
-            id: Arc::new(snapshot.id),
-            clock: LamportClock::at(snapshot.clock),
-            seq: snapshot.seq,
-            members: HashMap::new(),
-            names: HashMap::new(),
-            ids: HashSet::new(),
-            secrets: HashMap::new(),
-            remembered: HashMap::new(),
-            remembered_order: VecDeque::new(),
-            most_remembered: snapshot.most_remembered,
-            is_placed: false,
-        };
-        for member in snapshot.members {
+        let RoomSnapshot {
+            id,
+            clock,
+            seq,
+            members,
+            remembered,
+            most_remembered,
+        } = snapshot;
+        let mut room = Self::empty(id, clock, seq, most_remembered);
+        for member in members {
             room.enter(member);
         }
-        for (secret, member) in snapshot.remembered {
+        for (secret, member) in remembered {
             room.remember(secret, member);
         }
         room
