@@ -93,13 +93,10 @@ impl Fanout {
                 }
             }
             if let Some((event, audience)) = &record.event {
-                room.take(&record.room, event, *audience);
-                if *audience == Audience::Room && room.authors.last() != record.author.as_ref() {
-                    room.authors.extend(record.author);
-                }
+                room.take(&record.room, event, *audience, record.author);
             }
             if let Some((event, key)) = &sequel.receipt {
-                room.take(&record.room, event, Audience::One(*key));
+                room.take(&record.room, event, Audience::One(*key), None);
             }
             if touched.last() != Some(&record.room.no) {
                 touched.push(record.room.no);
@@ -187,7 +184,13 @@ impl Seats {
     }
 
     /// Takes an event for those who may see it.
-    fn take(&mut self, room: &RoomId, event: &Event, audience: Audience) {
+    fn take(
+        &mut self,
+        room: &RoomId,
+        event: &Event,
+        audience: Audience,
+        author: Option<MemberKey>,
+    ) {
         let encoded = encode(event, false);
         if log::log_enabled!(target: report::TARGET, log::Level::Debug) {
             for seat in self.seats.iter().filter(|s| audience.includes(s.key)) {
@@ -196,6 +199,9 @@ impl Seats {
         }
         let (Audience::One(first) | Audience::Two(first, _)) = audience else {
             self.waiting.push(encoded);
+            if self.authors.last() != author.as_ref() {
+                self.authors.extend(author);
+            }
             return;
         };
         let second = match audience {
