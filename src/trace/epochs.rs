@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 
 use super::line::What;
-use super::log::{Log, Process};
+use super::log::{Log, Process, Run};
 use super::names::{NO_NAME, NameId};
 
 mod replicas;
@@ -129,23 +129,51 @@ struct Open {
     last: i64,
 }
 
+/// A line in which a server tells where a room's clock is.
+struct Told {
+    /// Its place in the log's entries.
+    index: usize,
+    /// Folded.
+    room: NameId,
+    time: i64,
+    /// It tells of a room that was found, and of no event.
+    is_room: bool,
+}
+
+/// The lines of a server's run that tell where a room's clock is.
+fn told<'a>(log: &'a Log, run: &Run) -> impl Iterator<Item = Told> + use<'a> {
+    run.entries().filter_map(move |index| {
+        let entry = &log.entries[index];
+        let is_room = entry.what == What::Room;
+        let time = entry.time.filter(|_| is_room || is_stamped(entry.what))?;
+        let room = log.names.folded(entry.room);
+        Some(Told {
+            index,
+            room,
+            time,
+            is_room,
+        })
+    })
+}
+
 /// Reads every room's epochs off the server's log, by the place of their first
 /// line.
 pub fn epochs(log: &Log) -> Vec<Epoch> {
     let mut epochs: Vec<Epoch> = Vec::new();
     let mut rooms: HashMap<NameId, Known> = HashMap::new();
-    let server = |run: &&super::log::Run| run.process == Process::Server;
+    let server = |run: &&Run| run.process == Process::Server;
     for (run_no, run) in (0u32..).zip(log.runs.iter().take_while(server)) {
         if run.log != NO_NAME {
             continue; // one of several that tell of the same
         }
-        for index in run.entries() {
+        for Told {
+            index,
+            room,
+            time,
+            is_room,
+        } in told(log, run)
+        {
             let entry = &log.entries[index];
-            let is_room = entry.what == What::Room;
-            let Some(time) = entry.time.filter(|_| is_room || is_stamped(entry.what)) else {
-                continue;
-            };
-            let room = log.names.folded(entry.room);
             let known = rooms.entry(room).or_default();
             let at = match known.now {
                 Some((run, at)) if run == run_no => at,

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Epoch, Hole, is_stamped};
-use crate::trace::line::What;
+use super::{Epoch, Hole, Told, told};
 use crate::trace::log::{Log, Process};
 use crate::trace::names::{NO_NAME, NameId};
 
@@ -26,13 +25,13 @@ pub(super) fn epochs(log: &Log) -> Vec<Epoch> {
         }
         // The room's piece that goes on, in this run.
         let mut begun: BTreeMap<NameId, usize> = BTreeMap::new();
-        for index in run.entries() {
-            let entry = &log.entries[index];
-            let is_room = entry.what == What::Room;
-            let Some(time) = entry.time.filter(|_| is_room || is_stamped(entry.what)) else {
-                continue;
-            };
-            let room = log.names.folded(entry.room);
+        for Told {
+            index,
+            room,
+            time,
+            is_room,
+        } in told(log, run)
+        {
             let pieces = rooms.entry((run.log, room)).or_default();
             let at = match begun.get(&room) {
                 Some(at) if !is_room => *at,
