@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::folder::Folder;
+
 /// How long a server may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,11 +21,9 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub struct OwnServer {
     child: Child,
     address: String,
-    certificates: Option<Certificates>,
+    /// Those made for it, if it encrypts.
+    certificates: Option<Folder>,
 }
-
-/// A folder of certificates made for the run; it goes when this is dropped.
-struct Certificates(PathBuf);
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +32,8 @@ pub enum OwnServerError {
     #[error("cannot start {0}")]
     Start(PathBuf, #[source] io::Error),
     /// There are no certificates for it.
-    #[error("cannot make certificates in {0}")]
-    Certificates(PathBuf),
+    #[error("cannot make certificates for the server")]
+    Certificates(#[source] io::Error),
     /// It ended, or said nothing for so long.
     #[error("the server does not listen; what it says is above")]
     Silent,
@@ -55,7 +55,7 @@ impl OwnServer {
         more: &[OsString],
     ) -> Result<Self, OwnServerError> {
         let certificates = match tls {
-            true => Some(Certificates::make(program)?),
+            true => Some(certificates(program).map_err(OwnServerError::Certificates)?),
             false => None,
         };
         let streams = clients.to_string();
@@ -64,12 +64,12 @@ impl OwnServer {
             .args(["server", "--listen", "127.0.0.1:0", "--store", store])
             .args(["--rate-limit", "0", "--max-members", &streams])
             .args(["--max-per-address", &streams]);
-        if let Some(Certificates(folder)) = &certificates {
+        if let Some(folder) = &certificates {
             command
                 .arg("--tls-cert")
-                .arg(folder.join("server.pem"))
+                .arg(folder.path().join("server.pem"))
                 .arg("--tls-key")
-                .arg(folder.join("server.key"));
+                .arg(folder.path().join("server.key"));
         }
         let mut child = command
             .args(more)
@@ -91,8 +91,8 @@ impl OwnServer {
 
     /// The file of the CA that its certificate is of, if it encrypts.
     pub fn ca(&self) -> Option<PathBuf> {
-        let Certificates(folder) = self.certificates.as_ref()?;
-        Some(folder.join("ca.pem"))
+        let folder = self.certificates.as_ref()?;
+        Some(folder.path().join("ca.pem"))
     }
 
     /// Where it listens.
@@ -106,25 +106,14 @@ impl OwnServer {
     }
 }
 
-impl Certificates {
-    fn make(program: &Path) -> Result<Self, OwnServerError> {
-        let name = format!("chitchat-bench-certs-{}", std::process::id());
-        let folder = Self(std::env::temp_dir().join(name));
-        let mut certs = Command::new(program);
-        certs.arg("certs").arg(&folder.0).stdout(Stdio::null());
-        match certs.status() {
-            Ok(status) if status.success() => Ok(folder),
-            Ok(_) => Err(OwnServerError::Certificates(folder.0.clone())),
-            Err(why) => Err(OwnServerError::Start(program.to_owned(), why)),
-        }
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        if let Err(why) = std::fs::remove_dir_all(&self.0) {
-            log::warn!("cannot remove {}: {why}", self.0.display());
-        }
+/// A folder with a CA and a certificate of it for this machine.
+fn certificates(program: &Path) -> io::Result<Folder> {
+    let folder = Folder::new("certs")?;
+    let mut certs = Command::new(program);
+    certs.arg("certs").arg(folder.path()).stdout(Stdio::null());
+    match certs.status()?.success() {
+        true => Ok(folder),
+        false => Err(io::Error::other("what is wrong is said above")),
     }
 }
 

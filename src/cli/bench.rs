@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::server::parse_time;
 use super::signals;
 use crate::bench::{
-    self, BenchError, CASES, Case, Figures, Length, MIN_TEXT_BYTES, OwnServer, Pace, Plan,
+    self, BenchError, CASES, Case, Figures, Folder, Length, MIN_TEXT_BYTES, OwnServer, Pace, Plan,
     Progress, SyncTime, Target,
 };
 use crate::chat::{MAX_TEXT_CHARS, sanitise};
@@ -275,12 +275,12 @@ impl Args {
         match &self.store {
             Some(store) => Ok(StorePlace {
                 argument: store.clone(),
-                folder: None,
+                _folder: None,
             }),
             None if durable && self.connect.is_empty() => StorePlace::new_file(),
             None => Ok(StorePlace {
                 argument: "memory".to_owned(),
-                folder: None,
+                _folder: None,
             }),
         }
     }
@@ -308,18 +308,17 @@ fn rows(header: Option<String>, name: &str, figures: &Figures, sync: Option<Sync
 /// Where an own server keeps its rooms.
 struct StorePlace {
     argument: String,
-    /// A folder that was made for it, and goes when this is dropped.
-    folder: Option<PathBuf>,
+    /// Kept for as long as it is needed, where one was made for it.
+    _folder: Option<Folder>,
 }
 
 impl StorePlace {
-    /// A new file, beside others of this user that are only needed for a while.
+    /// A new file.
     fn new_file() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("chitchat-bench-{}", std::process::id()));
-        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = Folder::new("rooms").context("cannot make a folder for the rooms")?;
         Ok(Self {
-            argument: format!("sqlite:{}", folder.join("rooms.db").display()),
-            folder: Some(folder),
+            argument: format!("sqlite:{}", folder.path().join("rooms.db").display()),
+            _folder: Some(folder),
         })
     }
 
@@ -336,16 +335,6 @@ impl StorePlace {
             .and_then(|()| bench::sync_time(folder))
             .map(Some)
             .with_context(|| format!("cannot measure the disk of {}", folder.display()))
-    }
-}
-
-impl Drop for StorePlace {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.folder
-            && let Err(why) = fs::remove_dir_all(folder)
-        {
-            log::warn!("cannot remove {}: {why}", folder.display());
-        }
     }
 }
 
