@@ -9,7 +9,7 @@ use chitchat::history::{Keep, Store};
 use chitchat::rpc::Code;
 use chitchat::wire::{Join, PastAsk, Request};
 
-use crate::support::{Peer, Program, Redis, TestServer, fixed_port, join};
+use crate::support::{Peer, Program, Redis, TestServer, fixed_port, join, with_secret};
 
 /// A server that shares its rooms through this Redis.
 fn server(redis: &Redis) -> TestServer {
@@ -19,13 +19,6 @@ fn server(redis: &Redis) -> TestServer {
         settings.store = Store::Shared(store);
         settings.grace = Duration::from_secs(1);
     })
-}
-
-fn with_secret(name: &str, id: i32) -> Join {
-    Join {
-        secret: vec![id as u8; 16],
-        ..join(name, id)
-    }
 }
 
 /// What is said of an event everywhere.

@@ -10,7 +10,7 @@ use chitchat::server::{Server, Settings};
 use chitchat::wire::{HEALTH_CHECK, Health, HealthQuery, Join, PastAsk};
 
 use crate::support::talk::{Talk, line};
-use crate::support::{Peer, Program, Redis, Sentinel, TestServer, fixed_port, join};
+use crate::support::{Peer, Program, Redis, Sentinel, TestServer, fixed_port, join, with_secret};
 
 /// A server that shares its rooms through this Redis, and does not give up.
 fn patient(redis: &Redis) -> TestServer {
@@ -24,13 +24,6 @@ fn server(redis: &Redis, lease: Duration) -> TestServer {
         settings.store = Store::Shared(store);
         settings.grace = Duration::from_secs(5);
     })
-}
-
-fn with_secret(name: &str, id: i32) -> Join {
-    Join {
-        secret: vec![id as u8; 16],
-        ..join(name, id)
-    }
 }
 
 fn health(address: &str) -> Health {

@@ -9,17 +9,10 @@ use chitchat::wire::{Join, PastAsk, Request};
 use rusqlite::Connection;
 
 use crate::support::talk::{Talk, line, server_times_rise};
-use crate::support::{Peer, Program, Random, fixed_port, join};
+use crate::support::{Peer, Program, Random, fixed_port, join, with_secret};
 
 /// Long enough for every client to come back.
 const PATIENT: [&str; 2] = ["--grace", "5m"];
-
-fn with_secret(name: &str, id: i32) -> Join {
-    Join {
-        secret: vec![id as u8; 16],
-        ..join(name, id)
-    }
-}
 
 /// A resume after the last event seen, from `sent` on.
 fn back(name: &str, id: i32, after: i64, sent: i64) -> Join {

@@ -9,14 +9,9 @@ use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
 use chitchat::wire::{Join, PastAsk, Request, WhoQuery};
 
 use crate::support::talk::Talk;
-use crate::support::{DEADLINE, Peer, Program, Proxy, Random, TestServer, fixed_port, join};
-
-fn with_secret(name: &str, id: i32) -> Join {
-    Join {
-        secret: vec![id as u8; 16],
-        ..join(name, id)
-    }
-}
+use crate::support::{
+    DEADLINE, Peer, Program, Proxy, Random, TestServer, fixed_port, join, with_secret,
+};
 
 /// A resume after the last event seen.
 fn back(name: &str, id: i32, after: i64) -> Join {

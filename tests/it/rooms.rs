@@ -4,18 +4,11 @@ use chitchat::chat::Kind;
 use chitchat::rpc::{Dialled, Dialler, Keepalive};
 use chitchat::wire::{Join, PastAsk, Request, WhoQuery};
 
-use crate::support::{DEADLINE, Peer, TestServer, join};
+use crate::support::{DEADLINE, Peer, TestServer, join, with_secret};
 
 fn in_room(room: &str, name: &str, id: i32) -> Join {
     Join {
         room: room.to_owned(),
-        ..join(name, id)
-    }
-}
-
-fn with_secret(name: &str, id: i32) -> Join {
-    Join {
-        secret: vec![id as u8; 16],
         ..join(name, id)
     }
 }

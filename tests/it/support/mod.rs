@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 pub use http2::Http2;
-pub use peer::{Peer, join};
+pub use peer::{Peer, join, with_secret};
 pub use program::Program;
 pub use proxy::Proxy;
 pub use random::Random;

@@ -28,6 +28,14 @@ pub fn join(name: &str, id: i32) -> Join {
     }
 }
 
+/// The same for one that can prove later who it is.
+pub fn with_secret(name: &str, id: i32) -> Join {
+    Join {
+        secret: vec![id as u8; 16],
+        ..join(name, id)
+    }
+}
+
 impl Peer {
     /// Opens a stream and sends nothing.
     pub fn dial(address: &str) -> Self {
