@@ -14,6 +14,7 @@ mod dial;
 mod listen;
 mod many;
 mod outbox;
+mod pump;
 mod sever;
 mod standard;
 mod stream;

@@ -1,27 +1,19 @@
-//! The way out of the server: one outbox and one write pump a stream.
+//! The way out of the server: an outbox for each stream. See [`super::pump`]
+//! for what empties it.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
-use futures_util::future::poll_fn;
-use futures_util::ready;
-use futures_util::sink::Sink;
-use futures_util::task::AtomicWaker;
-use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use futures_util::task::{ArcWake, AtomicWaker};
 
+use super::pump::Pump;
 use super::stream::Kick;
 use crate::wire::{Ending, Frame};
 
 /// Pages of the past that may wait for the pump. Few: whoever reads them from
 /// the history waits, and the store's pages are larger than this.
 const PAST_PAGES: usize = 4;
-
-/// Batches that wait are joined until they have this many bytes: far below
-/// what gRPC clients read, 4 MB.
-const JOINED_BYTES: usize = 64 * 1024;
 
 /// A member's outbox: what fan-out puts in, the write pump sends.
 ///
@@ -30,8 +22,9 @@ const JOINED_BYTES: usize = 64 * 1024;
 /// thousands of idle members that would be most of the memory.
 #[derive(Clone)]
 pub struct Outbox {
-    frames: Sender<Frame>,
-    line: Arc<Line>,
+    pub(super) frames: Sender<Frame>,
+    pub(super) line: Arc<Line>,
+    pub(super) pump: Arc<dyn Pump>,
 }
 
 /// The outbox was full: its member is too slow.
@@ -39,17 +32,18 @@ pub struct Outbox {
 pub struct Overflow;
 
 /// What both ends of an outbox share.
-struct Line {
-    waker: AtomicWaker,
+pub(super) struct Line {
+    /// The pump's task on its poll thread.
+    pub waker: AtomicWaker,
     /// Events in the channel.
-    depth: AtomicUsize,
-    bound: usize,
+    pub depth: AtomicUsize,
+    pub bound: usize,
     /// Why the stream ends; once set, it ends.
-    ending: OnceLock<Ending>,
+    pub ending: OnceLock<Ending>,
     /// End without sending what is queued.
-    cut: AtomicBool,
+    pub cut: AtomicBool,
     /// Cancel the call, whatever the client has read.
-    abandoned: AtomicBool,
+    pub abandoned: AtomicBool,
     /// On its way to the pump: what goes first.
     past: Mutex<Past>,
     past_set: AtomicBool,
@@ -72,11 +66,12 @@ pub struct PastSender {
 }
 
 impl Outbox {
-    /// Queues a frame for this member and wakes its pump. Never blocks.
+    /// Queues a frame for this member. Never blocks. [`wake`](Self::wake) or
+    /// [`write`](Self::write) must follow.
     ///
     /// # Errors
     /// [`Overflow`] if the member is too far behind; the frame is not queued.
-    pub fn send(&self, frame: &Frame) -> Result<(), Overflow> {
+    pub fn queue(&self, frame: &Frame) -> Result<(), Overflow> {
         let line = &self.line;
         // Only the journal thread adds, so a check before the addition is enough.
         if line.depth.load(Ordering::Relaxed) + frame.events() > line.bound {
@@ -85,8 +80,18 @@ impl Outbox {
         line.depth.fetch_add(frame.events(), Ordering::Relaxed);
         // A stream that has ended has no pump any more; its session says so.
         let _ = self.frames.send(frame.clone());
-        line.waker.wake();
         Ok(())
+    }
+
+    /// Has its poll thread send what is queued.
+    pub fn wake(&self) {
+        self.line.waker.wake();
+    }
+
+    /// Sends what is queued on this thread, as far as gRPC takes it at once:
+    /// for what somebody waits for. It costs a system call, so not for many.
+    pub fn write(&self) {
+        self.pump.run();
     }
 
     /// Ends the stream once everything queued is sent. The first reason stands.
@@ -144,8 +149,45 @@ impl Outbox {
 }
 
 impl Line {
+    pub(super) fn new(bound: usize, kick: Kick) -> Self {
+        Self {
+            waker: AtomicWaker::new(),
+            depth: AtomicUsize::new(0),
+            bound,
+            ending: OnceLock::new(),
+            cut: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            past: Mutex::new(Past::None),
+            past_set: AtomicBool::new(false),
+            kick,
+        }
+    }
+
+    /// The past that goes first, once, if one has been set.
+    pub(super) fn take_past(&self) -> Option<Receiver<Vec<Frame>>> {
+        if !self.past_set.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        match std::mem::replace(&mut *self.past(), Past::None) {
+            Past::Set(past) => Some(past),
+            Past::None | Past::Over => None,
+        }
+    }
+
+    /// Nothing more of the past is taken: whoever sends it is told.
+    pub(super) fn end_past(&self) {
+        *self.past() = Past::Over;
+    }
+
     fn past(&self) -> MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What gRPC has done wakes the pump's task, whoever ran the pump before.
+impl ArcWake for Line {
+    fn wake_by_ref(line: &Arc<Self>) {
+        line.waker.wake();
     }
 }
 
@@ -169,204 +211,4 @@ impl Drop for PastSender {
         self.pages = None; // disconnect first: the pump looks when it is woken
         self.line.waker.wake();
     }
-}
-
-/// The pump's end of an outbox.
-pub(super) struct OutboxReader {
-    frames: Receiver<Frame>,
-    past: Option<Receiver<Vec<Frame>>>,
-    /// What is left of the page that is being sent.
-    page: std::vec::IntoIter<Frame>,
-    /// Taken out behind a batch, but none itself.
-    held: Option<Frame>,
-    line: Arc<Line>,
-}
-
-pub(super) fn outbox(bound: usize, kick: Kick) -> (Outbox, OutboxReader) {
-    let (sender, frames) = unbounded();
-    let line = Arc::new(Line {
-        waker: AtomicWaker::new(),
-        depth: AtomicUsize::new(0),
-        bound,
-        ending: OnceLock::new(),
-        cut: AtomicBool::new(false),
-        abandoned: AtomicBool::new(false),
-        past: Mutex::new(Past::None),
-        past_set: AtomicBool::new(false),
-        kick,
-    });
-    let outbox = Outbox {
-        frames: sender,
-        line: line.clone(),
-    };
-    (
-        outbox,
-        OutboxReader {
-            frames,
-            past: None,
-            page: Vec::new().into_iter(),
-            held: None,
-            line,
-        },
-    )
-}
-
-impl Drop for OutboxReader {
-    /// Nothing more of the past is taken: whoever sends it is told.
-    fn drop(&mut self) {
-        *self.line.past() = Past::Over;
-    }
-}
-
-/// What the pump does next.
-enum Next {
-    Frame(Frame),
-    /// Nothing is queued: let what was written go out, then wait.
-    Idle,
-    /// Let what was written go out, then say why and end.
-    End(Ending),
-}
-
-impl OutboxReader {
-    fn next(&mut self) -> Next {
-        let line = &self.line;
-        if line.past_set.swap(false, Ordering::AcqRel) {
-            let set = std::mem::replace(&mut *line.past(), Past::None);
-            if let Past::Set(past) = set {
-                self.past = Some(past);
-            }
-        }
-        while let Some(past) = &self.past {
-            if let Some(frame) = self.page.next() {
-                return Next::Frame(frame);
-            }
-            match past.try_recv() {
-                Ok(page) => self.page = page.into_iter(),
-                Err(TryRecvError::Empty) => return Next::Idle,
-                Err(TryRecvError::Disconnected) => self.past = None,
-            }
-        }
-        // The reason is looked up before the queue: what was queued before the
-        // reason was set is then certainly seen.
-        let ending = line.ending.get().cloned();
-        match (self.take(), ending) {
-            (Some(frame), _) => Next::Frame(frame),
-            (None, Some(ending)) => Next::End(ending),
-            (None, None) => Next::Idle,
-        }
-    }
-
-    /// The next frame, together with the batches that wait behind it: each
-    /// operation costs gRPC's core about a microsecond, however little it
-    /// sends, so the further behind a member is, the more it gets at once.
-    fn take(&mut self) -> Option<Frame> {
-        let first = self.held.take().or_else(|| self.frames.try_recv().ok())?;
-        let frame = match first.is_batch() && !self.frames.is_empty() {
-            true => self.joined(first),
-            false => first,
-        };
-        self.line.depth.fetch_sub(frame.events(), Ordering::Relaxed);
-        Some(frame)
-    }
-
-    fn joined(&mut self, first: Frame) -> Frame {
-        let mut bytes = first.len();
-        let mut frames = vec![first];
-        while bytes < JOINED_BYTES {
-            match self.frames.try_recv() {
-                Ok(next) if next.is_batch() => {
-                    bytes += next.len();
-                    frames.push(next);
-                }
-                other => {
-                    self.held = other.ok();
-                    break;
-                }
-            }
-        }
-        Frame::join(frames)
-    }
-
-    /// Writes until the stream is to end (`Some`) or to be cancelled (`None`).
-    fn poll_write<S: ServerSink>(
-        &mut self,
-        mut sink: Pin<&mut S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<grpcio::Result<Option<Ending>>> {
-        // Registered before the queue is looked at: whoever adds something
-        // after the look finds the waker, and this is polled again.
-        self.line.waker.register(cx.waker());
-        loop {
-            if self.line.abandoned.load(Ordering::Acquire) {
-                return Poll::Ready(Ok(None));
-            }
-            if self.line.cut.load(Ordering::Acquire) {
-                return Poll::Ready(Ok(self.line.ending.get().cloned()));
-            }
-            ready!(sink.as_mut().poll_ready(cx))?;
-            match self.next() {
-                Next::Frame(frame) => sink.as_mut().start_send((frame, WriteFlags::default()))?,
-                Next::Idle => {
-                    // A flush that is done also watches for the call's end.
-                    ready!(sink.as_mut().poll_flush(cx))?;
-                    return Poll::Pending;
-                }
-                Next::End(ending) => {
-                    ready!(sink.as_mut().poll_flush(cx))?;
-                    return Poll::Ready(Ok(Some(ending)));
-                }
-            }
-        }
-    }
-}
-
-/// The server's end of a stream: the two kinds that there are.
-pub(super) trait ServerSink:
-    Sink<(Frame, WriteFlags), Error = grpcio::Error> + Unpin
-{
-    fn join_writes(&mut self);
-    fn ends_with(&mut self, status: RpcStatus);
-}
-
-impl ServerSink for DuplexSink<Frame> {
-    fn join_writes(&mut self) {
-        self.enhance_batch(true);
-    }
-
-    fn ends_with(&mut self, status: RpcStatus) {
-        self.set_status(status);
-    }
-}
-
-impl ServerSink for ServerStreamingSink<Frame> {
-    fn join_writes(&mut self) {
-        self.enhance_batch(true);
-    }
-
-    fn ends_with(&mut self, status: RpcStatus) {
-        self.set_status(status);
-    }
-}
-
-/// Moves frames from the outbox to the client until the stream ends.
-///
-/// After an error the sink is not touched again: a second use can panic
-/// inside grpcio. Dropping it unclosed cancels the call.
-pub(super) async fn write_pump(mut sink: impl ServerSink, mut outbox: OutboxReader) {
-    // All but the last of several queued frames carry the hint that more
-    // follow, so that the core joins them in one write.
-    sink.join_writes();
-    let ending = poll_fn(|cx| outbox.poll_write(Pin::new(&mut sink), cx)).await;
-    let line = outbox.line.clone();
-    drop(outbox);
-    let Ok(Some(ending)) = ending else { return };
-    sink.ends_with(ending.to_status());
-    poll_fn(|cx| {
-        line.waker.register(cx.waker());
-        if line.abandoned.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        Pin::new(&mut sink).poll_close(cx).map(|_| ())
-    })
-    .await;
 }

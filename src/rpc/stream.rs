@@ -15,7 +15,8 @@ use futures_util::task::AtomicWaker;
 use grpcio::{RequestStream, RpcContext};
 
 use super::caller::Caller;
-use super::outbox::{Outbox, ServerSink, outbox, write_pump};
+use super::outbox::Outbox;
+use super::pump::{ServerSink, outbox, write_pump};
 use crate::wire::{Ending, Request};
 
 /// Frames that wait for the session thread. When they are this many, the read
@@ -177,7 +178,7 @@ impl Drop for Connection {
 pub(super) fn open(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Vec<Request>>,
-    sink: impl ServerSink + Send + 'static,
+    sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
     let (into_inbox, inbox) = bounded(INBOX_FRAMES);
@@ -190,7 +191,7 @@ pub(super) fn open(
 /// Starts the pump of a call whose client has sent all that it sends.
 pub(super) fn open_reply(
     ctx: &RpcContext<'_>,
-    sink: impl ServerSink + Send + 'static,
+    sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
     open_outward(ctx, sink, outbox_bound, bounded(0).1)
@@ -198,16 +199,16 @@ pub(super) fn open_reply(
 
 fn open_outward(
     ctx: &RpcContext<'_>,
-    sink: impl ServerSink + Send + 'static,
+    sink: impl ServerSink,
     outbox_bound: usize,
     inbox: Receiver<Inbound>,
 ) -> Connection {
     let reader = Arc::new(Reader::default());
-    let (outbox, queue) = outbox(outbox_bound, Kick(reader.clone()));
+    let (outbox, pump) = outbox(outbox_bound, Kick(reader.clone()), sink);
     let (writing, written) = bounded(0);
     ctx.spawn(guarded("write", async move {
         let _writing: Sender<()> = writing;
-        write_pump(sink, queue).await;
+        write_pump(pump).await;
     }));
     Connection {
         caller: Caller::of(ctx),

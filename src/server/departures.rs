@@ -70,7 +70,7 @@ pub(super) fn run(house: &House, queue: Receiver<Awaited>, quit: &Receiver<()>, 
             recv(due) -> _ => {
                 if let Some((departure, _)) = next.take() {
                     departure.announce(&mut departure.room.lock(), "expired", house);
-                    house.journal.settle();
+                    house.journal.settle(None);
                 }
             }
         }

@@ -4,6 +4,10 @@
 //! member gets has passed one queue in one order. An event is encoded once,
 //! however many members it goes to; a run of events that all see becomes one
 //! frame for those who accept batches.
+//!
+//! Poll threads send what is in the outboxes. Only a session that keeps a group
+//! sends its own member's share itself: it is the receipt that the member waits
+//! for, and so it is spared the way through another thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,8 +70,13 @@ impl Fanout {
         all
     }
 
-    /// Hands out a group.
-    pub(super) fn deliver(&mut self, records: &[Record], group: impl Iterator<Item = Sequel>) {
+    /// Hands out a group, on the thread of the session of `here` if it is one.
+    pub(super) fn deliver(
+        &mut self,
+        records: &[Record],
+        group: impl Iterator<Item = Sequel>,
+        here: Option<MemberKey>,
+    ) {
         let mut touched = Vec::new();
         for (record, sequel) in records.iter().zip(group) {
             let room = self.rooms.entry(record.room.no).or_default();
@@ -76,27 +85,27 @@ impl Fanout {
                 // Those who were there before get what was said before; the
                 // newcomer does not.
                 Change::Attach(seat) => {
-                    room.hand_out();
+                    room.hand_out(here);
                     room.attach(seat, self.ended.as_ref());
                 }
                 Change::Detach(key, ending) => {
-                    room.hand_out();
+                    room.hand_out(here);
                     room.detach(key, ending);
                 }
                 Change::Dismiss(key, ending) => {
-                    room.hand_out();
+                    room.hand_out(here);
                     room.dismiss(key, ending);
                 }
                 Change::DismissAll(ending) => {
-                    room.hand_out();
+                    room.hand_out(here);
                     room.dismiss_all(&ending);
                 }
             }
             if let Some((event, audience)) = &record.event {
-                room.take(&record.room, event, *audience, record.author);
+                room.take(&record.room, event, *audience, record.author, here);
             }
             if let Some((event, key)) = &sequel.receipt {
-                room.take(&record.room, event, Audience::One(*key), None);
+                room.take(&record.room, event, Audience::One(*key), None, here);
             }
             if touched.last() != Some(&record.room.no) {
                 touched.push(record.room.no);
@@ -104,7 +113,7 @@ impl Fanout {
         }
         for no in touched {
             if let Some(room) = self.rooms.get_mut(&no) {
-                room.hand_out();
+                room.hand_out(here);
                 self.reached += room.seats.len();
                 let (delivered, let_go) = (&mut room.delivered, &mut room.let_go);
                 self.metrics
@@ -190,6 +199,7 @@ impl Seats {
         event: &Event,
         audience: Audience,
         author: Option<MemberKey>,
+        here: Option<MemberKey>,
     ) {
         let encoded = encode(event, false);
         if log::log_enabled!(target: report::TARGET, log::Level::Debug) {
@@ -208,14 +218,17 @@ impl Seats {
             Audience::Two(_, second) if second != first => Some(second),
             _ => None,
         };
-        self.hand_out();
+        self.hand_out(here);
         let frame = Frame::single(&encoded);
         for key in std::iter::once(first).chain(second) {
             let Some(&at) = self.index.get(&key) else {
                 continue;
             };
-            match self.seats[at].outbox.send(&frame) {
-                Ok(()) => self.delivered += 1,
+            match self.seats[at].outbox.queue(&frame) {
+                Ok(()) => {
+                    self.delivered += 1;
+                    self.seats[at].send(here);
+                }
                 Err(Overflow) => self.let_go(at),
             }
         }
@@ -223,7 +236,7 @@ impl Seats {
 
     /// Hands what waits to all members, first to those who said it. One that
     /// has no room for it is let go: it can come back and read what it missed.
-    fn hand_out(&mut self) {
+    fn hand_out(&mut self, here: Option<MemberKey>) {
         if self.waiting.is_empty() {
             return;
         }
@@ -239,17 +252,22 @@ impl Seats {
         let others = (0..self.seats.len()).filter(|at| first.binary_search(at).is_err());
         for at in first.iter().copied().chain(others) {
             let seat = &self.seats[at];
-            let sent = if seat.batches {
+            let queued = if seat.batches {
                 seat.outbox
-                    .send(batch.get_or_insert_with(|| Frame::batch(&self.waiting)))
+                    .queue(batch.get_or_insert_with(|| Frame::batch(&self.waiting)))
             } else {
                 if singles.is_empty() {
                     singles.extend(self.waiting.iter().map(Frame::single));
                 }
-                singles.iter().try_for_each(|frame| seat.outbox.send(frame))
+                singles
+                    .iter()
+                    .try_for_each(|frame| seat.outbox.queue(frame))
             };
-            match sent {
-                Ok(()) => self.delivered += self.waiting.len() as u64,
+            match queued {
+                Ok(()) => {
+                    self.delivered += self.waiting.len() as u64;
+                    seat.send(here);
+                }
                 Err(Overflow) => slow.push(at),
             }
         }
@@ -264,5 +282,15 @@ impl Seats {
     fn let_go(&mut self, at: usize) {
         self.let_go += 1;
         self.remove(at).outbox.cut(Ending::TooSlow);
+    }
+}
+
+impl Seat {
+    /// Has what is queued sent.
+    fn send(&self, here: Option<MemberKey>) {
+        match here == Some(self.key) {
+            true => self.outbox.write(),
+            false => self.outbox.wake(),
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! lonely line the way through another thread. Whatever has come meanwhile is
 //! the journal thread's work. So an idle server keeps one step at a time, at
 //! once, and a busy one hundreds.
+//!
+//! A session that alone keeps a small room busy goes on keeping its groups
+//! itself: the journal thread would gather no more than the session has.
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -17,6 +20,7 @@ use super::lull::Lull;
 use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Sequel, Step};
+use crate::chat::MemberKey;
 use crate::history::{self, Record};
 use crate::trace::LogSink;
 use crate::wire::Ending;
@@ -82,6 +86,7 @@ impl Journal {
             failed: Box::new(failed),
             records: Vec::with_capacity(MAX_GROUP),
             sequels: Vec::with_capacity(MAX_GROUP),
+            alone: None,
             lull: Lull::new(LULLS[0]),
             quits: false,
         };
@@ -106,16 +111,17 @@ impl Journal {
 
     /// To be called after a hand-over, when the room's lock is free again: keeps
     /// a group on this thread, unless another keeps one at the moment or has
-    /// just kept one, and leaves the rest to the journal thread.
-    pub(super) fn settle(&self) {
+    /// just kept one, and leaves the rest to the journal thread. `member` is
+    /// the participant whose session this is, if it is a session.
+    pub(super) fn settle(&self, member: Option<MemberKey>) {
         let mut keeper = match self.keeper.try_lock() {
             Ok(keeper) => keeper,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Whoever has it looks at the queue once more when it lets go.
             Err(TryLockError::WouldBlock) => return,
         };
-        if !keeper.lull.is_busy() {
-            keeper.keep_group(&self.queue);
+        if !keeper.lull.is_busy() || keeper.is_alone(member) {
+            keeper.keep_group(&self.queue, member);
         }
         self.let_go(keeper);
     }
@@ -141,7 +147,7 @@ impl Journal {
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             // While it has work it does not let go, so that groups gather.
             keeper.lull.gather();
-            while keeper.keep_group(&self.queue) {
+            while keeper.keep_group(&self.queue, None) {
                 keeper.lull.gather();
             }
             if keeper.quits {
@@ -164,15 +170,23 @@ struct Keeper {
     /// The group, in two halves with the same indices.
     records: Vec<Record>,
     sequels: Vec<Sequel>,
+    /// The one participant who said the whole last group.
+    alone: Option<MemberKey>,
     /// The journal thread's, between groups.
     lull: Lull,
     quits: bool,
 }
 
 impl Keeper {
-    /// Keeps what waits in `queue`, logs it and hands it out. Returns whether
-    /// there was anything.
-    fn keep_group(&mut self, queue: &Receiver<Message>) -> bool {
+    /// Whether this participant alone keeps the journal busy, in a room so small
+    /// that it need not rest longer than the session does.
+    fn is_alone(&self, member: Option<MemberKey>) -> bool {
+        member.is_some() && self.alone == member && self.lull.length() == LULLS[0]
+    }
+
+    /// Keeps what waits in `queue`, logs it and hands it out, on the session
+    /// thread of `member` if there is one. Returns whether there was anything.
+    fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) -> bool {
         let mut last = None;
         for message in queue.try_iter() {
             match message {
@@ -190,8 +204,10 @@ impl Keeper {
             }
         }
         let any = !self.records.is_empty() || last.is_some();
-        if !self.records.is_empty() {
-            self.keep();
+        if let Some(first) = self.records.first() {
+            let author = first.author;
+            self.alone = author.filter(|_| self.records.iter().all(|r| r.author == author));
+            self.keep(member);
             let seats = u32::try_from(self.fanout.take_reached()).unwrap_or(u32::MAX);
             let [shortest, longest] = LULLS;
             let length = LULL_A_SEAT.saturating_mul(seats);
@@ -212,7 +228,7 @@ impl Keeper {
         any
     }
 
-    fn keep(&mut self) {
+    fn keep(&mut self, member: Option<MemberKey>) {
         let begun = Instant::now();
         if let Some(history) = &mut self.history
             && let Err(error) = history.append(&self.records)
@@ -240,7 +256,8 @@ impl Keeper {
                 report::step(record, sequel);
             }
             drop(held);
-            self.fanout.deliver(&self.records, self.sequels.drain(..));
+            self.fanout
+                .deliver(&self.records, self.sequels.drain(..), member);
         } else {
             for sequel in self.sequels.drain(..) {
                 self.fanout.refuse(sequel.change);

@@ -34,6 +34,11 @@ impl Lull {
         }
     }
 
+    /// How long lulls become.
+    pub(super) fn length(&self) -> Duration {
+        self.length
+    }
+
     /// How long the next lulls become.
     pub(super) fn set_length(&mut self, length: Duration) {
         self.length = length;

@@ -210,7 +210,7 @@ fn join_here(house: &House, shared: &SharedRoom, ask: Ask, claim: Claim) -> Resu
     let change = Change::Attach(claim.granted_to(joined.key));
     hand_over(house, Step::joined(&room, joined, change));
     drop(room);
-    house.journal.settle();
+    house.journal.settle(None);
     Ok(seated)
 }
 
@@ -235,7 +235,7 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parti
                 let change = Change::Detach(chair.key, ending.clone());
                 hand_over(house, Step::changed(&room, change));
                 drop(room);
-                house.journal.settle();
+                house.journal.settle(None);
                 report::lost(
                     &chair.room_id,
                     chair.name.as_str(),
@@ -250,7 +250,7 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parti
                     }
                     None => {
                         departure.announce(&mut departure.room().lock(), "lost", house);
-                        house.journal.settle();
+                        house.journal.settle(None);
                     }
                 }
                 return detached(ending);
@@ -263,6 +263,6 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parti
     let change = Change::Detach(chair.key, ending.clone());
     hand_over(house, Step::parted(&room, parted, why, change));
     drop(room);
-    house.journal.settle();
+    house.journal.settle(None);
     detached(ending)
 }

@@ -152,7 +152,7 @@ impl Rooms {
                 }
             }
             drop(room);
-            house.journal.settle();
+            house.journal.settle(None);
         }
     }
 }

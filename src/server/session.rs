@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// The lull of a session whose client sends without a pause. Its inbox holds
 /// what comes meanwhile.
-const LULL: Duration = Duration::from_micros(100);
+const LULL: Duration = Duration::from_micros(50);
 
 /// How long a client may take to read the end of its stream.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
@@ -179,6 +179,7 @@ impl Session<'_> {
                 return Some(self.ended(StreamEnd::Kicked));
             }
             let chair = self.seat.as_ref()?;
+            let member = chair.key;
             let wall_ms = wall_ms();
             let mut turn = self.house.order.turn(chair);
             for request in requests.by_ref() {
@@ -202,7 +203,7 @@ impl Session<'_> {
                 }
             }
             drop(turn);
-            self.house.journal.settle();
+            self.house.journal.settle(Some(member));
         }
         None
     }

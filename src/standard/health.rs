@@ -138,6 +138,7 @@ impl HealthBoard {
 fn show(watch: &Connection, health: Health) {
     if let Ok(frame) = health.to_frame() {
         // A watcher reads two states at most behind.
-        let _ = watch.outbox().send(&frame);
+        let _ = watch.outbox().queue(&frame);
+        watch.outbox().wake();
     }
 }

@@ -230,7 +230,7 @@ fn take_page(
     for entry in page {
         if entry.number != followed.number + 1 {
             drop(room);
-            house.journal.settle();
+            house.journal.settle(None);
             return read_anew(house, shared, link, followed);
         }
         let session = entry.command.session;
@@ -272,7 +272,7 @@ fn take_page(
         followed.group = entry.group;
     }
     drop(room);
-    house.journal.settle();
+    house.journal.settle(None);
     for snapshot in snapshots {
         let (events, now) = (snapshot.events, snapshot.wall_ms);
         link.keep_snapshot(&snapshot, |old| {

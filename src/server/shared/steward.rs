@@ -155,6 +155,6 @@ fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration) {
             let step = Step::changed(&room, Change::DismissAll(Ending::Unreachable));
             house.journal.hand_over(Message::Step(Box::new(step)));
         }
-        house.journal.settle();
+        house.journal.settle(None);
     }
 }

@@ -1,0 +1,415 @@
+//! The write pump: moves frames from a stream's outbox to its client.
+//!
+//! It is a task on the poll thread of its call. But whoever has something for
+//! the client may run it as well, on its own thread ([`Outbox::write`]), and so
+//! spare a frame the way through another. Whoever comes while it runs leaves
+//! word, and whoever runs it looks again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use futures_util::future::poll_fn;
+use futures_util::ready;
+use futures_util::sink::Sink;
+use futures_util::task::waker_ref;
+use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
+
+use super::outbox::{Line, Outbox};
+use super::stream::Kick;
+use crate::wire::{Ending, Frame};
+
+/// Batches that wait are joined until they have this many bytes: far below
+/// what gRPC clients read, 4 MB.
+const JOINED_BYTES: usize = 64 * 1024;
+
+/// An outbox and the pump that empties it into `sink`.
+pub(super) fn outbox<S: ServerSink>(
+    bound: usize,
+    kick: Kick,
+    mut sink: S,
+) -> (Outbox, Arc<WritePump<S>>) {
+    // All but the last of several queued frames carry the hint that more
+    // follow, so that the core joins them in one write.
+    sink.join_writes();
+    let (frames, waiting) = unbounded();
+    let line = Arc::new(Line::new(bound, kick));
+    let pump = Arc::new(WritePump {
+        calls: AtomicUsize::new(0),
+        work: Mutex::new(Some(Work {
+            sink,
+            reader: OutboxReader::new(waiting, line.clone()),
+            end: None,
+        })),
+        line: line.clone(),
+    });
+    let outbox = Outbox {
+        frames,
+        line,
+        pump: pump.clone(),
+    };
+    (outbox, pump)
+}
+
+/// A pump that any thread may run.
+pub(super) trait Pump: Send + Sync {
+    /// Sends what is queued, as far as gRPC takes it at once. Never waits: if
+    /// another thread runs the pump, that one goes on with it.
+    fn run(&self);
+}
+
+pub(super) struct WritePump<S> {
+    /// How often it was to be run since it last stood still. Whoever finds it
+    /// at 0 runs it.
+    calls: AtomicUsize,
+    /// Never waited for: only whoever runs the pump takes it for longer than a
+    /// look. `None` when it has ended.
+    work: Mutex<Option<Work<S>>>,
+    line: Arc<Line>,
+}
+
+struct Work<S> {
+    sink: S,
+    reader: OutboxReader,
+    /// Set when it shall not be run again: why the stream ends, or that it is
+    /// to be cancelled.
+    end: Option<grpcio::Result<Option<Ending>>>,
+}
+
+impl<S: ServerSink> Pump for WritePump<S> {
+    fn run(&self) {
+        if self.calls.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let mut seen = 1;
+        loop {
+            self.work_once();
+            let done = (self.calls).compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire);
+            match done {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl<S: ServerSink> WritePump<S> {
+    fn work(&self) -> MutexGuard<'_, Option<Work<S>>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_once(&self) {
+        let mut work = self.work();
+        let Some(Work {
+            sink,
+            reader,
+            end: end @ None,
+        }) = &mut *work
+        else {
+            return;
+        };
+        let waker = waker_ref(&self.line);
+        let mut cx = Context::from_waker(&waker);
+        let sink = Pin::new(sink);
+        let written = catch_unwind(AssertUnwindSafe(|| reader.poll_write(sink, &mut cx)));
+        *end = match written {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(end)) => Some(end),
+            Err(_) => {
+                log::error!("a write pump panicked; its stream has ended");
+                Some(Ok(None))
+            }
+        };
+        let has_ended = end.is_some();
+        drop(work);
+        if has_ended {
+            self.line.waker.wake(); // its task does the rest
+        }
+    }
+
+    /// What the pump's task takes over when the pump is not to be run again.
+    fn ended(&self) -> Option<Work<S>> {
+        // If it is taken, the one who runs it wakes the task at its end.
+        let mut work = self.work.try_lock().ok()?;
+        work.take_if(|work| work.end.is_some())
+    }
+}
+
+/// The pump's task: runs it whenever something happens, until the stream ends.
+///
+/// After an error the sink is not touched again: a second use can panic
+/// inside grpcio. Dropping it unclosed cancels the call.
+pub(super) async fn write_pump<S: ServerSink>(pump: Arc<WritePump<S>>) {
+    let line = pump.line.clone();
+    let Work { mut sink, end, .. } = poll_fn(|cx| {
+        // Registered before the pump looks at the queue: whoever adds something
+        // after the look finds the waker, and this is polled again.
+        line.waker.register(cx.waker());
+        pump.run();
+        pump.ended().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await;
+    let Some(Ok(Some(ending))) = end else { return };
+    sink.ends_with(ending.to_status());
+    poll_fn(|cx| {
+        line.waker.register(cx.waker());
+        if line.abandoned.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        Pin::new(&mut sink).poll_close(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// The pump's end of an outbox.
+struct OutboxReader {
+    frames: Receiver<Frame>,
+    past: Option<Receiver<Vec<Frame>>>,
+    /// What is left of the page that is being sent.
+    page: std::vec::IntoIter<Frame>,
+    /// Taken out behind a batch, but none itself.
+    held: Option<Frame>,
+    line: Arc<Line>,
+}
+
+impl Drop for OutboxReader {
+    fn drop(&mut self) {
+        self.line.end_past();
+    }
+}
+
+/// What the pump does next.
+enum Next {
+    Frame(Frame),
+    /// Nothing is queued: let what was written go out, then wait.
+    Idle,
+    /// Let what was written go out, then say why and end.
+    End(Ending),
+}
+
+impl OutboxReader {
+    fn new(frames: Receiver<Frame>, line: Arc<Line>) -> Self {
+        Self {
+            frames,
+            past: None,
+            page: Vec::new().into_iter(),
+            held: None,
+            line,
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let line = &self.line;
+        if let Some(past) = line.take_past() {
+            self.past = Some(past);
+        }
+        while let Some(past) = &self.past {
+            if let Some(frame) = self.page.next() {
+                return Next::Frame(frame);
+            }
+            match past.try_recv() {
+                Ok(page) => self.page = page.into_iter(),
+                Err(TryRecvError::Empty) => return Next::Idle,
+                Err(TryRecvError::Disconnected) => self.past = None,
+            }
+        }
+        // The reason is looked up before the queue: what was queued before the
+        // reason was set is then certainly seen.
+        let ending = line.ending.get().cloned();
+        match (self.take(), ending) {
+            (Some(frame), _) => Next::Frame(frame),
+            (None, Some(ending)) => Next::End(ending),
+            (None, None) => Next::Idle,
+        }
+    }
+
+    /// The next frame, together with the batches that wait behind it: each
+    /// operation costs gRPC's core about a microsecond, however little it
+    /// sends, so the further behind a member is, the more it gets at once.
+    fn take(&mut self) -> Option<Frame> {
+        let first = self.held.take().or_else(|| self.frames.try_recv().ok())?;
+        let frame = match first.is_batch() && !self.frames.is_empty() {
+            true => self.joined(first),
+            false => first,
+        };
+        self.line.depth.fetch_sub(frame.events(), Ordering::Relaxed);
+        Some(frame)
+    }
+
+    fn joined(&mut self, first: Frame) -> Frame {
+        let mut bytes = first.len();
+        let mut frames = vec![first];
+        while bytes < JOINED_BYTES {
+            match self.frames.try_recv() {
+                Ok(next) if next.is_batch() => {
+                    bytes += next.len();
+                    frames.push(next);
+                }
+                other => {
+                    self.held = other.ok();
+                    break;
+                }
+            }
+        }
+        Frame::join(frames)
+    }
+
+    /// Writes until the stream is to end (`Some`) or to be cancelled (`None`).
+    fn poll_write<S: ServerSink>(
+        &mut self,
+        mut sink: Pin<&mut S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<grpcio::Result<Option<Ending>>> {
+        loop {
+            if self.line.abandoned.load(Ordering::Acquire) {
+                return Poll::Ready(Ok(None));
+            }
+            if self.line.cut.load(Ordering::Acquire) {
+                return Poll::Ready(Ok(self.line.ending.get().cloned()));
+            }
+            ready!(sink.as_mut().poll_ready(cx))?;
+            match self.next() {
+                Next::Frame(frame) => sink.as_mut().start_send((frame, WriteFlags::default()))?,
+                Next::Idle => {
+                    // A flush that is done also watches for the call's end.
+                    ready!(sink.as_mut().poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+                Next::End(ending) => {
+                    ready!(sink.as_mut().poll_flush(cx))?;
+                    return Poll::Ready(Ok(Some(ending)));
+                }
+            }
+        }
+    }
+}
+
+/// The server's end of a stream: the two kinds that there are.
+pub(super) trait ServerSink:
+    Sink<(Frame, WriteFlags), Error = grpcio::Error> + Unpin + Send + 'static
+{
+    fn join_writes(&mut self);
+    fn ends_with(&mut self, status: RpcStatus);
+}
+
+impl ServerSink for DuplexSink<Frame> {
+    fn join_writes(&mut self) {
+        self.enhance_batch(true);
+    }
+
+    fn ends_with(&mut self, status: RpcStatus) {
+        self.set_status(status);
+    }
+}
+
+impl ServerSink for ServerStreamingSink<Frame> {
+    fn join_writes(&mut self) {
+        self.enhance_batch(true);
+    }
+
+    fn ends_with(&mut self, status: RpcStatus) {
+        self.set_status(status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::bounded;
+
+    use crate::chat::{Event, Kind};
+    use crate::rpc::{ConnectionLimits, Dialler, EventReader, Keepalive, Listener};
+    use crate::wire::{Ending, Frame, encode};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn frame(time: i64) -> Frame {
+        let event = Event {
+            time,
+            seq: 0,
+            kind: Kind::Message,
+            sender_id: 1,
+            sender: "Alex".into(),
+            text: "a line".to_owned(),
+            sent: 0,
+            wall_ms: 0,
+            to: None,
+        };
+        Frame::single(&encode(&event, false))
+    }
+
+    fn times(reader: &mut EventReader) -> Vec<i64> {
+        let read = reader.recv().unwrap().unwrap();
+        read.iter().map(|received| received.event.time).collect()
+    }
+
+    #[test]
+    fn any_thread_may_write_beside_the_poll_thread_and_without_it() {
+        let (accepted, connections) = bounded(2);
+        let (let_go, held) = bounded(1);
+        let (report, was_let_go) = bounded(2);
+        // The server's one poll thread stands still in each handler until it
+        // is let go.
+        let limits = ConnectionLimits {
+            keepalive: Keepalive::default(),
+            max_receive_bytes: 1024,
+            max_streams: 2,
+            handshake: PATIENCE,
+            idle: PATIENCE,
+        };
+        let listening = Listener::new(1, limits)
+            .chat(1_000_000, move |connection| {
+                accepted.send(connection).unwrap();
+                report.send(held.recv_timeout(PATIENCE)).unwrap();
+            })
+            .listen(&["127.0.0.1:0".to_owned()]);
+        let mut listening = listening.unwrap();
+        listening.serve();
+        let address = &listening.addresses()[0];
+        let dialler = Dialler::new(Keepalive::default());
+        let dialled = dialler.dial(address, PATIENCE).unwrap();
+
+        let (_writer, mut reader) = dialled.chat().unwrap();
+        let first = connections.recv_timeout(PATIENCE).unwrap();
+        let_go.send(()).unwrap();
+        assert_eq!(was_let_go.recv_timeout(PATIENCE), Ok(Ok(())));
+        let _second = dialled.chat().unwrap();
+        let second = connections.recv_timeout(PATIENCE).unwrap();
+
+        let outbox = first.outbox();
+        outbox.queue(&frame(1)).unwrap();
+        outbox.write();
+        assert_eq!(times(&mut reader), [1]);
+        let_go.send(()).unwrap();
+        assert_eq!(
+            was_let_go.recv_timeout(PATIENCE),
+            Ok(Ok(())),
+            "it stood still"
+        );
+
+        const LAST: i64 = 20_000;
+        let writer = std::thread::spawn(move || {
+            for time in 2..=LAST {
+                outbox.queue(&frame(time)).unwrap();
+                match time % 3 {
+                    0 => outbox.write(),
+                    1 => outbox.wake(),
+                    _ => {} // with the next
+                }
+            }
+            outbox.write();
+        });
+        for time in 2..=LAST {
+            assert_eq!(times(&mut reader), [time]);
+        }
+        writer.join().unwrap();
+        assert!(first.finish(Ending::Goodbye, PATIENCE));
+        second.refuse(Ending::Goodbye);
+        let stopping = listening.begin_stop();
+        listening.end(stopping, PATIENCE);
+    }
+}
