@@ -149,20 +149,21 @@ impl Session<'_> {
         let mut lull = Lull::new(LULL);
         let mut waiting: Vec<Request> = requests.collect();
         loop {
-            if let Some(end) = self.take(waiting) {
+            if let Some(end) = self.take(&mut waiting) {
                 return end;
             }
             lull.done();
-            waiting = match self.connection.recv() {
-                Inbound::Requests(requests) => requests,
+            match self.connection.recv() {
+                Inbound::Requests(requests) => waiting.extend(requests),
                 Inbound::Ended(end) => return self.ended(end),
-            };
+            }
             lull.gather();
             loop {
                 match self.connection.try_recv() {
                     Some(Inbound::Requests(requests)) => waiting.extend(requests),
                     Some(Inbound::Ended(end)) => {
-                        return self.take(waiting).unwrap_or_else(|| self.ended(end));
+                        let last = self.take(&mut waiting);
+                        return last.unwrap_or_else(|| self.ended(end));
                     }
                     None => break,
                 }
@@ -172,8 +173,8 @@ impl Session<'_> {
 
     /// Takes what the client sent, as much as its pace allows in one go: under
     /// one lock of its room.
-    fn take(&mut self, requests: Vec<Request>) -> Option<End> {
-        let mut requests = requests.into_iter().peekable();
+    fn take(&mut self, waiting: &mut Vec<Request>) -> Option<End> {
+        let mut requests = waiting.drain(..).peekable();
         while requests.peek().is_some() {
             if !self.keep_pace() {
                 return Some(self.ended(StreamEnd::Kicked));

@@ -1,92 +1,13 @@
-//! Frames of the Chat stream: requests in, events out.
+//! Frames of events, as the server sends and a client reads them.
 
-use std::fmt;
-use std::sync::Arc;
+use std::io::{self, BufRead, Read};
 
 use grpcio::{GrpcSlice, MessageReader};
 use protobuf::{CodedInputStream, Enum, EnumOrUnknown, Message};
 
-use super::generated::chat::{EventType, JoinMsgLeave, ServerMessage};
+use super::field::{put_number, put_text, put_varint, varint_len};
+use super::generated::chat::{EventType, ServerMessage};
 use crate::chat::{Event, Kind, SERVER_ID, SERVER_NAME};
-
-/// One thing that a client sends. Who it is belongs to the stream: only a
-/// JOIN says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Wants to be in a room.
-    Join(Box<Join>),
-    /// Says something.
-    Say {
-        /// The text as typed.
-        text: String,
-        /// The name of its one recipient; empty for the whole room.
-        to: String,
-        /// The sender's Lamport time of this send.
-        sent: i64,
-    },
-    /// Leaves.
-    Leave {
-        /// The sender's Lamport time of this send.
-        sent: i64,
-    },
-}
-
-/// What a JOIN carries; see `proto/chat.proto`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Join {
-    /// The id that it wants; 0 lets the server choose.
-    pub id: i32,
-    /// The name that it wants, unchecked.
-    pub name: String,
-    /// The sender's Lamport time of this send.
-    pub sent: i64,
-    /// The room, unchecked; empty for the default one.
-    pub room: String,
-    /// Which part of the past to begin with.
-    pub past: Option<PastAsk>,
-    /// What proves later that it is the same participant; empty: nothing does.
-    pub secret: Vec<u8>,
-    /// The password, where the server asks for one.
-    pub password: String,
-    /// Whether answers may come as batches.
-    pub batches: bool,
-}
-
-/// Without what only this participant knows.
-impl fmt::Debug for Join {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Join")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .field("sent", &self.sent)
-            .field("room", &self.room)
-            .field("past", &self.past)
-            .field("batches", &self.batches)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Which part of a room's past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PastAsk {
-    /// The last so many events.
-    Last(u32),
-    /// Every event after this Lamport time of the room.
-    After(i64),
-}
-
-/// What a client sends in one frame.
-#[derive(Debug, Clone)]
-pub struct ClientFrame {
-    /// The sender's id, for all but a JOIN, which has its own. This server
-    /// ignores it, the original one does not.
-    pub id: i32,
-    /// The sender's name, likewise.
-    pub name: Arc<str>,
-    /// In order; more than one travel as a batch, which the original server
-    /// does not know.
-    pub requests: Vec<Request>,
-}
 
 /// An event as a client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,60 +145,10 @@ fn kind_on_wire(kind: Kind) -> EventType {
     }
 }
 
-/// A varint field; like every proto3 field it is left out when it is 0.
-/// Negative numbers take ten bytes, as `int32` and `int64` do on the wire.
-fn put_number(out: &mut Vec<u8>, field: u64, value: i64) {
-    if value != 0 {
-        put_varint(out, field << 3);
-        put_varint(out, value as u64);
-    }
-}
-
-fn put_text(out: &mut Vec<u8>, field: u64, text: &str) {
-    if !text.is_empty() {
-        put_varint(out, field << 3 | 2);
-        put_varint(out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
-    }
-}
-
-fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 // The marshallers. `grpcio` takes plain functions of these shapes.
 
 pub(super) fn write_frame(frame: &Frame, out: &mut GrpcSlice) -> grpcio::Result<()> {
     *out = frame.slice.clone();
-    Ok(())
-}
-
-pub(super) fn read_requests(mut reader: MessageReader) -> grpcio::Result<Vec<Request>> {
-    let message: JoinMsgLeave = parse(&mut reader)?;
-    if message.batch.is_empty() {
-        return Ok(vec![request(message)?]);
-    }
-    message.batch.into_iter().map(request).collect()
-}
-
-pub(super) fn write_requests(frame: &ClientFrame, out: &mut GrpcSlice) -> grpcio::Result<()> {
-    let mut messages: Vec<_> = frame.requests.iter().map(|r| message(frame, r)).collect();
-    let message = match messages.len() {
-        1 => messages.remove(0),
-        _ => JoinMsgLeave {
-            batch: messages,
-            ..Default::default()
-        },
-    };
-    *out = GrpcSlice::from(message.write_to_bytes()?);
     Ok(())
 }
 
@@ -297,8 +168,21 @@ pub(super) fn read_frame(_: MessageReader) -> grpcio::Result<Frame> {
     Err(malformed("this end only writes"))
 }
 
-pub(super) fn read_no_requests(_: MessageReader) -> grpcio::Result<ClientFrame> {
-    Err(malformed("this end only writes"))
+/// Reads a message by hand: its bytes are at hand in one piece, mostly without a
+/// copy.
+pub(super) fn read_whole<T>(
+    mut reader: MessageReader,
+    read: impl FnOnce(&[u8]) -> grpcio::Result<T>,
+) -> grpcio::Result<T> {
+    let unread = |why: io::Error| malformed(&why.to_string());
+    let len = reader.len();
+    let piece = reader.fill_buf().map_err(unread)?;
+    if piece.len() == len {
+        return read(piece);
+    }
+    let mut whole = Vec::with_capacity(len);
+    reader.read_to_end(&mut whole).map_err(unread)?;
+    read(&whole)
 }
 
 fn parse<M: Message>(reader: &mut MessageReader) -> grpcio::Result<M> {
@@ -311,73 +195,9 @@ pub(super) fn malformed(why: &str) -> grpcio::Error {
     grpcio::Error::Codec(why.into())
 }
 
-fn event_type(kind: EnumOrUnknown<EventType>) -> grpcio::Result<EventType> {
+pub(super) fn event_type(kind: EnumOrUnknown<EventType>) -> grpcio::Result<EventType> {
     kind.enum_value()
         .map_err(|n| malformed(&format!("there is no event type {n}")))
-}
-
-fn request(m: JoinMsgLeave) -> grpcio::Result<Request> {
-    if !m.batch.is_empty() {
-        return Err(malformed("a batch inside a batch"));
-    }
-    Ok(match event_type(m.type_)? {
-        EventType::JOIN => Request::Join(Box::new(Join {
-            id: m.id,
-            name: m.client_name,
-            sent: m.timestamp,
-            room: m.room,
-            past: match (m.replay_after, m.replay_last) {
-                (Some(after), _) => Some(PastAsk::After(after)),
-                (None, 0) => None,
-                (None, last) => Some(PastAsk::Last(last)),
-            },
-            secret: m.secret,
-            password: m.password,
-            batches: m.accepts_batches,
-        })),
-        EventType::MESSAGE => Request::Say {
-            text: m.msg,
-            to: m.to,
-            sent: m.timestamp,
-        },
-        EventType::LEAVE => Request::Leave { sent: m.timestamp },
-    })
-}
-
-fn message(frame: &ClientFrame, request: &Request) -> JoinMsgLeave {
-    let mut m = JoinMsgLeave {
-        id: frame.id,
-        client_name: frame.name.to_string(),
-        ..Default::default()
-    };
-    match request {
-        Request::Join(join) => {
-            m.type_ = EventType::JOIN.into();
-            m.id = join.id;
-            m.client_name = join.name.clone();
-            m.timestamp = join.sent;
-            m.room = join.room.clone();
-            match join.past {
-                Some(PastAsk::After(after)) => m.replay_after = Some(after),
-                Some(PastAsk::Last(last)) => m.replay_last = last,
-                None => {}
-            }
-            m.secret = join.secret.clone();
-            m.password = join.password.clone();
-            m.accepts_batches = join.batches;
-        }
-        Request::Say { text, to, sent } => {
-            m.type_ = EventType::MESSAGE.into();
-            m.msg = text.clone();
-            m.to = to.clone();
-            m.timestamp = *sent;
-        }
-        Request::Leave { sent } => {
-            m.type_ = EventType::LEAVE.into();
-            m.timestamp = *sent;
-        }
-    }
-    m
 }
 
 fn received(m: ServerMessage) -> grpcio::Result<Received> {
@@ -453,23 +273,6 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_participant_knows_is_not_shown() {
-        let join = Join {
-            name: "Alex".to_owned(),
-            secret: b"a secret of Alex".to_vec(),
-            password: "open sesame".to_owned(),
-            ..Join::default()
-        };
-        let request = Request::Join(Box::new(join));
-        let shown = format!("{request:?}");
-        let secret = format!("{:?}", &b"a secret of Alex"[..3]);
-        assert!(shown.contains("Alex"), "{shown}");
-        for hidden in ["sesame", secret.trim_matches(['[', ']']), "a secret"] {
-            assert!(!shown.contains(hidden), "{hidden} in {shown}");
-        }
-    }
-
-    #[test]
     fn a_batch_holds_its_events_in_order() {
         let events: Vec<_> = (1..=50).map(event).collect();
         let encoded: Vec<_> = events.iter().map(|e| encode(e, false)).collect();
@@ -485,59 +288,5 @@ mod tests {
             decoded(&Frame::batch(&encoded[..1])),
             decoded(&Frame::single(&encoded[0]))
         );
-    }
-
-    #[test]
-    fn the_length_of_a_varint_is_known_beforehand() {
-        for value in [
-            0,
-            1,
-            127,
-            128,
-            16_383,
-            16_384,
-            u64::from(u32::MAX),
-            u64::MAX,
-        ] {
-            let mut out = Vec::new();
-            put_varint(&mut out, value);
-            assert_eq!(out.len(), varint_len(value), "{value}");
-        }
-    }
-
-    #[test]
-    fn a_request_survives_the_way_to_the_server() {
-        let requests = vec![
-            Request::Join(Box::new(Join {
-                id: 3300,
-                name: "Alex".into(),
-                sent: 1,
-                room: "ops".into(),
-                past: Some(PastAsk::After(0)),
-                secret: vec![7; 16],
-                password: "p".into(),
-                batches: true,
-            })),
-            Request::Say {
-                text: "hi".into(),
-                to: "Aske".into(),
-                sent: 2,
-            },
-            Request::Leave { sent: 3 },
-        ];
-        let frame = ClientFrame {
-            id: 3300,
-            name: "Alex".into(),
-            requests: requests.clone(),
-        };
-        let mut bytes = GrpcSlice::default();
-        write_requests(&frame, &mut bytes).unwrap();
-        let message = JoinMsgLeave::parse_from_bytes(bytes.as_slice()).unwrap();
-        let read: Vec<_> = message
-            .batch
-            .into_iter()
-            .map(|m| request(m).unwrap())
-            .collect();
-        assert_eq!(read, requests);
     }
 }

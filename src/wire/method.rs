@@ -3,8 +3,9 @@
 
 use grpcio::{Marshaller, Method, MethodType};
 
-use super::frame::{self, ClientFrame, Frame, Received, Request};
+use super::frame::{self, Frame, Received};
 use super::query::{self, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
+use super::request::{self, ClientFrame, Request};
 use super::sighting::{self, Sighting};
 
 /// The full name of the service.
@@ -16,7 +17,7 @@ pub const CHAT: Method<Vec<Request>, Frame> = Method {
     name: "/itu.chitchat.ChatService/Chat",
     req_mar: Marshaller {
         ser: frame::write_nothing,
-        de: frame::read_requests,
+        de: request::read_requests,
     },
     resp_mar: Marshaller {
         ser: frame::write_frame,
@@ -29,8 +30,8 @@ pub const CHAT_CALL: Method<ClientFrame, Vec<Received>> = Method {
     ty: MethodType::Duplex,
     name: CHAT.name,
     req_mar: Marshaller {
-        ser: frame::write_requests,
-        de: frame::read_no_requests,
+        ser: request::write_requests,
+        de: request::read_no_requests,
     },
     resp_mar: Marshaller {
         ser: frame::write_nothing,
@@ -43,8 +44,8 @@ pub const CHAT_SIGHTINGS: Method<ClientFrame, Vec<Sighting>> = Method {
     ty: MethodType::Duplex,
     name: CHAT.name,
     req_mar: Marshaller {
-        ser: frame::write_requests,
-        de: frame::read_no_requests,
+        ser: request::write_requests,
+        de: request::read_no_requests,
     },
     resp_mar: Marshaller {
         ser: frame::write_nothing,

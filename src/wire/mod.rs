@@ -5,9 +5,11 @@
 //! encoded [`Frame`]s from the server, and [`Ending`]s of streams.
 
 mod ending;
+mod field;
 mod frame;
 mod method;
 mod query;
+mod request;
 mod sighting;
 mod standard;
 
@@ -21,9 +23,10 @@ mod generated_v1alpha {
 }
 
 pub use ending::Ending;
-pub use frame::{ClientFrame, Encoded, Frame, Join, PastAsk, Received, Request, encode};
+pub use frame::{Encoded, Frame, Received, encode};
 pub use method::{CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, SERVICE, WHO};
 pub use query::{HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery};
+pub use request::{ClientFrame, Join, PastAsk, Request};
 pub use sighting::{HEAD_BYTES, Sighting};
 pub use standard::{
     Described, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,

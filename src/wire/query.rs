@@ -3,8 +3,8 @@
 use grpcio::{GrpcSlice, MessageReader};
 use protobuf::{CodedInputStream, Message};
 
-use super::frame::PastAsk;
 use super::generated::chat as pb;
+use super::request::PastAsk;
 
 /// Asks for a room's past.
 #[derive(Debug, Clone, PartialEq, Eq)]

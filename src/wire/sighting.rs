@@ -2,11 +2,10 @@
 //! name, nothing on the heap. The generated message costs about ten times this,
 //! which a load generator would spend on every delivery.
 
-use std::io::{self, Read};
-
 use grpcio::MessageReader;
 
-use super::frame::malformed;
+use super::field::{Value, field};
+use super::frame::{malformed, read_whole};
 use crate::chat::{Kind, SERVER_ID};
 
 /// How many of a text's first bytes a [`Sighting`] keeps.
@@ -38,11 +37,10 @@ const SEQ: u64 = 7;
 const SENT: u64 = 8;
 const BATCH: u64 = 15;
 
-pub(super) fn read_sightings(mut reader: MessageReader) -> grpcio::Result<Vec<Sighting>> {
-    let mut bytes = Vec::with_capacity(reader.len());
-    let read: io::Result<usize> = reader.read_to_end(&mut bytes);
-    read.map_err(|why| malformed(&why.to_string()))?;
-    sightings(&bytes).ok_or_else(|| malformed("not a ServerMessage"))
+pub(super) fn read_sightings(reader: MessageReader) -> grpcio::Result<Vec<Sighting>> {
+    read_whole(reader, |frame| {
+        sightings(frame).ok_or_else(|| malformed("not a ServerMessage"))
+    })
 }
 
 /// The events of a frame, alone or in a batch.
@@ -95,59 +93,6 @@ fn sighting(mut rest: &[u8]) -> Option<Sighting> {
         _ => return None,
     };
     Some(seen)
-}
-
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    Other,
-}
-
-/// Takes the next field: its number and its value.
-#[inline]
-fn field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let key = varint(rest)?;
-    let value = match key & 7 {
-        0 => Value::Number(varint(rest)?),
-        1 => take(rest, 8).map(|_| Value::Other)?,
-        2 => {
-            let len = usize::try_from(varint(rest)?).ok()?;
-            Value::Bytes(take(rest, len)?)
-        }
-        5 => take(rest, 4).map(|_| Value::Other)?,
-        _ => return None,
-    };
-    Some((key >> 3, value))
-}
-
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(len)?;
-    *rest = left;
-    Some(taken)
-}
-
-#[inline]
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    // Most are one byte.
-    if let Some((&first, left)) = rest.split_first()
-        && first < 0x80
-    {
-        *rest = left;
-        return Some(u64::from(first));
-    }
-    long_varint(rest)
-}
-
-fn long_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for (i, byte) in rest.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            *rest = &rest[i + 1..];
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
