@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, bounded,
+};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::StreamExt;
@@ -98,9 +100,18 @@ impl Kick {
 impl Connection {
     /// Waits for the next frame. After [`Inbound::Ended`] nothing comes.
     pub fn recv(&self) -> Inbound {
-        let inbound = self.inbox.recv().unwrap_or(Inbound::Ended(StreamEnd::Lost));
+        if let Some(inbound) = self.try_recv() {
+            return inbound;
+        }
+        // What is on its way has come after one yield. A plain `recv` yields
+        // several times, which costs a thousand busy sessions more than their
+        // work; selecting sleeps at once.
+        std::thread::yield_now();
+        let mut select = Select::new();
+        select.recv(&self.inbox);
+        let inbound = select.select().recv(&self.inbox);
         self.reader.space.wake();
-        inbound
+        inbound.unwrap_or(Inbound::Ended(StreamEnd::Lost))
     }
 
     /// As [`recv`](Self::recv), but for at most `patience`.
