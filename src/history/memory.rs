@@ -8,8 +8,8 @@ use super::{HistoryError, Journal, Keep, Opened, Past, Record, Span};
 use crate::chat::{Audience, Event, MemberKey};
 
 /// All rooms. Under the lock only pointers are pushed, found and copied; the
-/// events themselves are cloned before it is taken and after it is released,
-/// so that a long page does not hold up the one thread that appends.
+/// events themselves are cloned after it is released, so that a long page does
+/// not hold up the one thread that appends.
 struct Memory {
     keep: Keep,
     rooms: RwLock<HashMap<u32, RoomPast>>,
@@ -19,13 +19,14 @@ struct Memory {
 #[derive(Default)]
 struct RoomPast {
     /// By rising Lamport time.
-    events: VecDeque<Arc<Kept>>,
+    events: VecDeque<Kept>,
     /// The Lamport time of the last event that was let go, or 0.
     floor: i64,
 }
 
+#[derive(Clone)]
 struct Kept {
-    event: Event,
+    event: Arc<Event>,
     audience: Audience,
 }
 
@@ -68,16 +69,12 @@ impl Cache {
 
 impl Memory {
     fn keep(&self, group: &[Record]) {
-        let kept: Vec<(u32, Arc<Kept>)> = group
-            .iter()
-            .filter_map(|record| {
-                let (event, audience) = record.event.clone()?;
-                Some((record.room.no, Arc::new(Kept { event, audience })))
-            })
-            .collect();
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        for (no, kept) in kept {
-            rooms.entry(no).or_default().push(kept, self.keep);
+        for record in group {
+            if let Some((event, audience)) = record.event.clone() {
+                let past = rooms.entry(record.room.no).or_default();
+                past.push(Kept { event, audience }, self.keep);
+            }
         }
     }
 }
@@ -103,7 +100,7 @@ impl Past for Memory {
                 None => Vec::new(),
             }
         };
-        Ok(page.iter().map(|kept| kept.event.clone()).collect())
+        Ok(page.iter().map(|kept| Event::clone(&kept.event)).collect())
     }
 
     fn position_of_last(
@@ -121,7 +118,7 @@ impl Past for Memory {
 }
 
 impl RoomPast {
-    fn push(&mut self, kept: Arc<Kept>, keep: Keep) {
+    fn push(&mut self, kept: Kept, keep: Keep) {
         let now = kept.event.wall_ms;
         self.events.push_back(kept);
         while let Some(oldest) = self.events.front() {
@@ -139,7 +136,7 @@ impl RoomPast {
         self.events.partition_point(|k| k.event.time <= time)
     }
 
-    fn page(&self, span: Span, viewer: Option<MemberKey>) -> Result<Vec<Arc<Kept>>, HistoryError> {
+    fn page(&self, span: Span, viewer: Option<MemberKey>) -> Result<Vec<Kept>, HistoryError> {
         span.above(self.floor)?;
         let first = self.up_to(span.after);
         let end = self.up_to(span.up_to).max(first);

@@ -29,7 +29,7 @@ pub(super) fn message(room: &Arc<RoomId>, time: i64, seq: u64) -> Record {
     Record {
         room: room.clone(),
         clock: time,
-        event: Some((event, Audience::Room)),
+        event: Some((Arc::new(event), Audience::Room)),
         author: None,
         roster: Roster::Same,
     }
@@ -199,7 +199,7 @@ impl Model {
         Record {
             room: self.id.clone(),
             clock: self.clock,
-            event,
+            event: event.map(|(event, audience)| (Arc::new(event), audience)),
             author,
             roster,
         }

@@ -128,10 +128,9 @@ impl Fields {
     }
 
     /// Adds a number.
-    pub fn number(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub fn number(mut self, key: &str, value: impl itoa::Integer) -> Self {
         self.key(key);
-        // writing to a String cannot fail
-        let _ = write!(self.0, "{value}");
+        self.0.push_str(itoa::Buffer::new().format(value));
         self
     }
 
