@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// The lull of a session whose client sends without a pause. Its inbox holds
 /// what comes meanwhile.
-const LULL: Duration = Duration::from_micros(50);
+const LULL: Duration = Duration::from_micros(20);
 
 /// How long a client may take to read the end of its stream.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
