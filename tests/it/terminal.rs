@@ -1,8 +1,11 @@
 //! The client at a terminal, used as a person would use it.
 
 use std::process::Command;
+use std::time::Duration;
 
 use chitchat::chat::Kind;
+use chitchat::trace::line::{Line, What};
+use chitchat::wire::Request;
 
 use crate::support::{Peer, Program, TestServer, Tmux, join};
 
@@ -195,6 +198,54 @@ fn a_stopped_client_goes_on_where_it_was() {
     aske.until("the line", |e| e.text == "half a line and all of it");
     alex.keys(&["C-d"]);
     assert_eq!(alex.ended(), 0);
+}
+
+#[test]
+fn whoever_was_too_slow_is_told_so_and_misses_nothing() {
+    let server = TestServer::with(|s| {
+        s.outbox_events = 1024;
+        s.grace = Duration::from_millis(100);
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("alex.log");
+    let args = format!("--log-file {}", log.display());
+    let alex = Tmux::client(80, 24, "Alex", &server.address, &args);
+    let mut talker = Peer::join(&server.address, "Talker", 1);
+    alex.keys(&["C-z"]);
+    alex.wait_for("shell$");
+    // What the kernel and gRPC take for a client that reads nothing, some
+    // megabytes, fills first, then the outbox.
+    let long = "🦀".repeat(128);
+    let mut sent = 0;
+    let mut is_gone = false;
+    while !is_gone {
+        let words = (0..100).map(|_| {
+            sent += 1;
+            Request::Say {
+                text: long.clone(),
+                to: String::new(),
+                sent,
+            }
+        });
+        talker.send(words.collect());
+        let heard = talker.until("an echo", |e| e.sent == sent);
+        is_gone = heard.iter().any(|e| e.kind == Kind::Leave);
+        assert!(sent < 200_000, "a stopped client is still in the room");
+    }
+    talker.say("the last word", sent + 1);
+    alex.run("fg");
+    alex.wait_for("too slow: the outbox was full");
+    alex.wait_for("back in the room;");
+    alex.wait_for("Talker: the last word");
+    alex.line("and I am here");
+    talker.until("the line", |e| e.text == "and I am here");
+    alex.wait_for("Alex: and I am here");
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines = log.lines().filter_map(Line::parse);
+    let delivered = lines.filter(|line| line.what == What::Deliver);
+    let seqs: Vec<_> = delivered.filter_map(|line| line.number("seq")).collect();
+    assert!(seqs.len() as i64 > sent, "{} of {sent}", seqs.len());
+    assert!(seqs.windows(2).all(|w| w[1] == w[0] + 1), "without a gap");
 }
 
 #[test]
