@@ -73,7 +73,7 @@ impl Outbox {
     /// [`Overflow`] if the member is too far behind; the frame is not queued.
     pub fn queue(&self, frame: &Frame) -> Result<(), Overflow> {
         let line = &self.line;
-        // Only the journal thread adds, so a check before the addition is enough.
+        // Only whoever keeps a group adds, so a check before the addition is enough.
         if line.depth.load(Ordering::Relaxed) + frame.events() > line.bound {
             return Err(Overflow);
         }
