@@ -13,17 +13,20 @@ fn say(text: String, sent: i64) -> Request {
     }
 }
 
-/// Waits until as many have joined as there are, so that all hear everything
-/// that is said from then on.
-fn gather(peers: &[Peer]) {
-    for peer in peers {
-        let mut joined = 0;
-        let last = |e: &Event| {
-            joined += (e.kind == Kind::Join) as usize;
-            e.sender.as_ref() == peers[peers.len() - 1].name
-        };
-        peer.until("all to join", last);
+/// Lets them join one after the other, so that all hear everything that is said
+/// from then on.
+fn gather(address: &str, asks: impl Iterator<Item = Join>) -> Vec<Peer> {
+    let is_of = |peer: &Peer, e: &Event| e.sender.as_ref() == peer.name;
+    let mut peers: Vec<Peer> = Vec::new();
+    for ask in asks {
+        let newcomer = Peer::ask(address, ask);
+        newcomer.until("its own join", |e| is_of(&newcomer, e));
+        for peer in &peers {
+            peer.until("the newcomer", |e| is_of(&newcomer, e));
+        }
+        peers.push(newcomer);
     }
+    peers
 }
 
 #[test]
@@ -36,10 +39,7 @@ fn all_see_one_rising_sequence_without_gap_or_repeat() {
         batches: n.is_multiple_of(2),
         ..join(&format!("P{n}"), n as i32 + 1)
     };
-    let mut peers: Vec<_> = (0..SENDERS + READERS)
-        .map(|n| Peer::ask(&server.address, ask(n)))
-        .collect();
-    gather(&peers);
+    let mut peers = gather(&server.address, (0..SENDERS + READERS).map(ask));
     std::thread::scope(|scope| {
         for peer in peers.iter_mut().take(SENDERS) {
             scope.spawn(move || {
