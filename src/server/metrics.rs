@@ -86,10 +86,20 @@ impl Metrics {
 
     pub(super) fn ended(&self, ending: &Ending) {
         if *ending != Ending::Goodbye {
-            let endings = self.endings.lock();
-            let mut endings = endings.unwrap_or_else(PoisonError::into_inner);
-            *endings.entry(ending.word()).or_default() += 1;
+            self.ended_badly(ending.word());
         }
+    }
+
+    /// A stream ended without a LEAVE: its connection is gone, or gRPC ended it
+    /// without a word, as it does with a frame that is too large.
+    pub(super) fn lost(&self) {
+        self.ended_badly("lost");
+    }
+
+    fn ended_badly(&self, why: &'static str) {
+        let endings = self.endings.lock();
+        let mut endings = endings.unwrap_or_else(PoisonError::into_inner);
+        *endings.entry(why).or_default() += 1;
     }
 
     /// Everything, in the text format.

@@ -80,6 +80,9 @@ fn run(house: &House, connection: Connection) {
     // a bare CANCELLED.
     let end = catch_unwind(AssertUnwindSafe(|| session.converse()))
         .unwrap_or(End::Fault(Ending::Internal));
+    if let End::Lost(Ending::Goodbye) = end {
+        house.metrics.lost();
+    }
     let ending = session.part(end);
     // The first reason is the one that the client was told.
     let told = connection.outbox();

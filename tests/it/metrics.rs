@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use chitchat::chat::Kind;
+
 use crate::support::{DEADLINE, Peer, Program, TestServer, join};
 
 /// What an HTTP server answers.
@@ -64,6 +66,13 @@ fn the_page_tells_what_happens() {
     alex.leave(9);
     aske.until("the departure", |e| e.sent == 9);
     has(&http(&address, "GET /metrics"), "chitchat_members 1");
+    let mut beate = Peer::join(&server.address, "Beate", 3);
+    beate.say(&"x".repeat(100_000), 1); // more than a frame may have
+    aske.until("the loss", |e| {
+        e.kind == Kind::Leave && e.sender.as_ref() == "Beate"
+    });
+    let lost = "chitchat_refused_total{reason=\"lost\"} 1";
+    has(&http(&address, "GET /metrics"), lost);
 }
 
 #[test]
