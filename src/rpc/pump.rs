@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
@@ -97,36 +97,31 @@ impl<S: ServerSink> Pump for WritePump<S> {
 }
 
 impl<S: ServerSink> WritePump<S> {
-    fn work(&self) -> MutexGuard<'_, Option<Work<S>>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work_once(&self) {
-        let mut work = self.work();
-        let Some(Work {
-            sink,
-            reader,
-            end: end @ None,
-        }) = &mut *work
-        else {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Work { sink, reader, end }) = &mut *work else {
             return;
         };
-        let waker = waker_ref(&self.line);
-        let mut cx = Context::from_waker(&waker);
-        let sink = Pin::new(sink);
-        let written = catch_unwind(AssertUnwindSafe(|| reader.poll_write(sink, &mut cx)));
-        *end = match written {
-            Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(end)) => Some(end),
-            Err(_) => {
-                log::error!("a write pump panicked; its stream has ended");
-                Some(Ok(None))
-            }
-        };
+        if end.is_none() {
+            let waker = waker_ref(&self.line);
+            let mut cx = Context::from_waker(&waker);
+            let sink = Pin::new(sink);
+            let written = catch_unwind(AssertUnwindSafe(|| reader.poll_write(sink, &mut cx)));
+            *end = match written {
+                Ok(Poll::Pending) => None,
+                Ok(Poll::Ready(end)) => Some(end),
+                Err(_) => {
+                    log::error!("a write pump panicked; its stream has ended");
+                    Some(Ok(None))
+                }
+            };
+        }
         let has_ended = end.is_some();
         drop(work);
+        // Its task does the rest. Also where another look has found the end
+        // again: the task may have come while that look held the work.
         if has_ended {
-            self.line.waker.wake(); // its task does the rest
+            self.line.waker.wake();
         }
     }
 
