@@ -192,8 +192,6 @@ struct House {
     questions: Arc<Quota>,
     /// Participants that are awaited.
     away: Arc<Quota>,
-    /// How many may be awaited.
-    most_away: usize,
     next_session: AtomicU64,
     next_member: AtomicU64,
     first_frame: Duration,
@@ -275,7 +273,6 @@ impl Server {
             threads: Quota::new(settings.max_sessions.saturating_add(MAX_REFUSALS)),
             questions: Quota::new(settings.max_questions),
             away: Quota::new(settings.max_away),
-            most_away: settings.max_away,
             next_session: AtomicU64::new(first_of(server)),
             next_member: AtomicU64::new(next_member),
             first_frame: settings.first_frame,

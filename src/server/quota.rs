@@ -21,6 +21,11 @@ impl Quota {
         })
     }
 
+    /// How many there may be at once.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// How many are taken.
     pub(super) fn used(&self) -> usize {
         // A take that fails counts for a moment.

@@ -110,7 +110,7 @@ fn settle(
             let since = *away.get(&id).unwrap_or(&Instant::now());
             // However many come and vanish, so many are awaited.
             let is_over =
-                leads && (since.elapsed() >= house.grace || still_away.len() >= house.most_away);
+                leads && (since.elapsed() >= house.grace || still_away.len() >= house.away.most());
             still_away.insert(id, since);
             is_over.then_some(Deed::Expire { key: member.key })
         };
