@@ -4,8 +4,8 @@
 #![no_main]
 
 use chitchat_fuzz::wire::{
-    CHAT, CHAT_CALL, CHAT_SIGHTINGS, ClientFrame, Frame, HEALTH_CHECK, HISTORY, REFLECT, ROOMS,
-    Request, WHO, encode,
+    CHAT_CALL, CHAT_SIGHTINGS, ClientFrame, Frame, HEALTH_CHECK, HISTORY_CALL, REFLECT,
+    ROOMS_CALL, Request, WHO_CALL, encode, read_requests,
 };
 use grpcio::{GrpcSlice, Marshaller, MessageReader};
 use libfuzzer_sys::fuzz_target;
@@ -20,6 +20,12 @@ fn written<T>(marshaller: &Marshaller<T>, value: &T) -> Vec<u8> {
     let mut out = GrpcSlice::default();
     (marshaller.ser)(value, &mut out).expect("what was read can be written");
     out.as_slice().to_vec()
+}
+
+/// As the server reads a frame.
+fn requests(bytes: &[u8], piece: usize) -> Option<Vec<Request>> {
+    let pieces = bytes.chunks(piece).map(<[u8]>::to_vec);
+    read_requests(MessageReader::new(pieces), bytes.len()).ok()
 }
 
 /// Reads, writes and reads again.
@@ -39,17 +45,17 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let piece = usize::from(piece).max(1);
-    if let Some(requests) = read(&CHAT.req_mar, bytes, piece) {
-        let name = requests.iter().find_map(|request| match request {
+    if let Some(said) = requests(bytes, piece) {
+        let name = said.iter().find_map(|request| match request {
             Request::Join(join) => Some(join.name.as_str()),
             _ => None,
         });
         let frame = ClientFrame {
             id: 0,
             name: name.unwrap_or_default().into(),
-            requests,
+            requests: said,
         };
-        let again = read(&CHAT.req_mar, &written(&CHAT_CALL.req_mar, &frame), piece);
+        let again = requests(&written(&CHAT_CALL.req_mar, &frame), piece);
         assert_eq!(Some(&frame.requests), again.as_ref());
     }
     if let Some(events) = read(&CHAT_CALL.resp_mar, bytes, piece) {
@@ -71,10 +77,10 @@ fuzz_target!(|input: &[u8]| {
         assert!(seen.iter().map(times).eq(told));
     }
     let _ = read(&CHAT_SIGHTINGS.resp_mar, bytes, piece);
-    there_and_back(&HISTORY.req_mar, bytes, piece);
-    there_and_back(&WHO.req_mar, bytes, piece);
-    there_and_back(&WHO.resp_mar, bytes, piece);
-    there_and_back(&ROOMS.resp_mar, bytes, piece);
+    there_and_back(&HISTORY_CALL.req_mar, bytes, piece);
+    there_and_back(&WHO_CALL.req_mar, bytes, piece);
+    there_and_back(&WHO_CALL.resp_mar, bytes, piece);
+    there_and_back(&ROOMS_CALL.resp_mar, bytes, piece);
     let _ = read(&HEALTH_CHECK.req_mar, bytes, piece);
     let _ = read(&REFLECT.req_mar, bytes, piece);
 });

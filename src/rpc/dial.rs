@@ -16,8 +16,8 @@ use super::args::{self, Keepalive};
 use super::caller;
 use super::tls::ClientTls;
 use crate::wire::{
-    CHAT_CALL, ClientFrame, HISTORY_CALL, HistoryQuery, ROOMS, Received, RoomList, RoomsQuery,
-    Roster, WHO, WhoQuery,
+    CHAT_CALL, ClientFrame, HISTORY_CALL, HistoryQuery, ROOMS_CALL, Received, RoomList, RoomsQuery,
+    Roster, WHO_CALL, WhoQuery,
 };
 
 /// How long an answer to a question may take.
@@ -193,7 +193,7 @@ impl Dialler {
             // The channel does not say why; a call on it does.
             Connected::Refused => {
                 let option = CallOption::default().timeout(Duration::from_secs(1));
-                match client.unary_call(&ROOMS, &RoomsQuery, option) {
+                match client.unary_call(&ROOMS_CALL, &RoomsQuery, option) {
                     Err(grpcio::Error::RpcFailure(status))
                         if status.code() == RpcStatusCode::UNAVAILABLE =>
                     {
@@ -283,7 +283,7 @@ impl Dialled {
     /// Why there is no answer.
     pub fn who(&self, query: &WhoQuery) -> Result<Roster, CallError> {
         let option = self.option().timeout(QUERY_PATIENCE);
-        Ok(self.client.unary_call(&WHO, query, option)?)
+        Ok(self.client.unary_call(&WHO_CALL, query, option)?)
     }
 
     /// Asks which rooms there are.
@@ -292,7 +292,7 @@ impl Dialled {
     /// Why there is no answer.
     pub fn rooms(&self) -> Result<RoomList, CallError> {
         let option = self.option().timeout(QUERY_PATIENCE);
-        Ok(self.client.unary_call(&ROOMS, &RoomsQuery, option)?)
+        Ok(self.client.unary_call(&ROOMS_CALL, &RoomsQuery, option)?)
     }
 }
 

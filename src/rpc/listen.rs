@@ -138,13 +138,17 @@ impl Listener {
         accept: impl Fn(Connection) + Clone + Send + 'static,
     ) -> Self {
         let admit = self.admit.clone();
+        let max_frame_bytes = self.limits.max_receive_bytes;
         self.service =
             self.service
-                .add_duplex_streaming_handler(&CHAT, move |ctx, requests, sink| {
+                .add_duplex_streaming_handler(&CHAT, move |ctx, frames, sink| {
                     if !admits(&admit, &ctx) {
                         return;
                     }
-                    shielded(|| accept(stream::open(&ctx, requests, sink, outbox_events)));
+                    shielded(|| {
+                        let most = max_frame_bytes;
+                        accept(stream::open(&ctx, frames, most, sink, outbox_events));
+                    });
                 });
         self
     }
@@ -162,10 +166,13 @@ impl Listener {
                         return;
                     }
                     shielded(|| {
-                        answer(
-                            Question::new(&ctx, query),
-                            Streamed::new(stream::open_reply(&ctx, sink, REPLY_OUTBOX)),
-                        )
+                        let connection = stream::open_reply(&ctx, sink, REPLY_OUTBOX);
+                        match query {
+                            Ok(query) => {
+                                answer(Question::new(&ctx, query), Streamed::new(connection));
+                            }
+                            Err(ending) => connection.refuse(ending),
+                        }
                     });
                 });
         self
@@ -183,8 +190,13 @@ impl Listener {
                 if !admits(&admit, &ctx) {
                     return;
                 }
-
-                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
+                shielded(|| {
+                    let reply = Reply::pumped(&ctx, sink);
+                    match query {
+                        Ok(query) => answer(Question::new(&ctx, query), reply),
+                        Err(ending) => reply.send(Err(ending)),
+                    }
+                });
             });
         self
     }
@@ -201,8 +213,13 @@ impl Listener {
                 if !admits(&admit, &ctx) {
                     return;
                 }
-
-                shielded(|| answer(Question::new(&ctx, query), Reply::pumped(&ctx, sink)));
+                shielded(|| {
+                    let reply = Reply::pumped(&ctx, sink);
+                    match query {
+                        Ok(query) => answer(Question::new(&ctx, query), reply),
+                        Err(ending) => reply.send(Err(ending)),
+                    }
+                });
             });
         self
     }

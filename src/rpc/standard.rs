@@ -10,7 +10,7 @@ use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use super::listen::{Listener, REPLY_OUTBOX, Streamed, shielded};
 use super::stream::{self, guarded};
 use crate::wire::{
-    Ending, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,
+    Asked, Ending, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,
     ReflectQuery, ReflectReply,
 };
 
@@ -27,13 +27,15 @@ impl Listener {
     ) -> Self {
         self.service = self
             .service
-            .add_unary_handler(&HEALTH_CHECK, move |ctx, HealthQuery(service), sink| {
+            .add_unary_handler(&HEALTH_CHECK, move |ctx, query, sink| {
                 shielded(|| {
-                    let answer = match check(&service) {
-                        Health::Unknown => {
-                            sink.fail(Ending::NoService(service.clone()).to_status())
-                        }
-                        health => sink.success(health),
+                    let health = query.and_then(|HealthQuery(service)| match check(&service) {
+                        Health::Unknown => Err(Ending::NoService(service)),
+                        health => Ok(health),
+                    });
+                    let answer = match health {
+                        Ok(health) => sink.success(health),
+                        Err(ending) => sink.fail(ending.to_status()),
                     };
                     // An error means that the client has not waited.
                     ctx.spawn(guarded("health", async move { drop(answer.await) }));
@@ -42,7 +44,10 @@ impl Listener {
             .add_server_streaming_handler(&HEALTH_WATCH, move |ctx, query, sink| {
                 shielded(|| {
                     let connection = stream::open_reply(&ctx, sink, REPLY_OUTBOX);
-                    watch(query.0, Streamed::new(connection));
+                    match query {
+                        Ok(HealthQuery(service)) => watch(service, Streamed::new(connection)),
+                        Err(ending) => connection.refuse(ending),
+                    }
                 });
             });
         self
@@ -74,7 +79,7 @@ impl Listener {
 }
 
 async fn reflect(
-    mut queries: RequestStream<ReflectQuery>,
+    mut queries: RequestStream<Asked<ReflectQuery>>,
     mut sink: DuplexSink<ReflectReply>,
     answer: impl Fn(ReflectQuery) -> ReflectReply,
     mut stopped: Stopped,
@@ -84,7 +89,10 @@ async fn reflect(
             Either::Left((None, _)) => return sink.close().await,
             Either::Left((Some(query), not_yet)) => {
                 stopped = not_yet;
-                sink.send((answer(query?), WriteFlags::default())).await?;
+                match query? {
+                    Ok(query) => sink.send((answer(query), WriteFlags::default())).await?,
+                    Err(ending) => return sink.fail(ending.to_status()).await,
+                }
             }
             Either::Right(_) => return sink.fail(Ending::Stopping.to_status()).await,
         }

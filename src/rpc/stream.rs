@@ -14,12 +14,12 @@ use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::StreamExt;
 use futures_util::task::AtomicWaker;
-use grpcio::{RequestStream, RpcContext};
+use grpcio::{MessageReader, RequestStream, RpcContext};
 
 use super::caller::Caller;
 use super::outbox::Outbox;
 use super::pump::{ServerSink, outbox, write_pump};
-use crate::wire::{Ending, Request};
+use crate::wire::{Ending, Request, read_requests};
 
 /// Frames that wait for the session thread. When they are this many, the read
 /// pump stops reading, and HTTP/2's flow control slows that one client.
@@ -55,8 +55,8 @@ pub enum StreamEnd {
     Closed,
     /// The call was cancelled or its connection was lost.
     Lost,
-    /// A frame that cannot be read.
-    Malformed(String),
+    /// A frame that cannot be read, and what the client is told of it.
+    Unreadable(Ending),
     /// The server wants the session to end; the outbox says why.
     Kicked,
 }
@@ -188,14 +188,16 @@ impl Drop for Connection {
 /// Starts the pumps of a call whose client sends a stream.
 pub(super) fn open(
     ctx: &RpcContext<'_>,
-    requests: RequestStream<Vec<Request>>,
+    frames: RequestStream<MessageReader>,
+    max_frame_bytes: usize,
     sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
     let (into_inbox, inbox) = bounded(INBOX_FRAMES);
     let connection = open_outward(ctx, sink, outbox_bound, inbox);
     let reader = connection.reader.clone();
-    ctx.spawn(guarded("read", read_pump(requests, into_inbox, reader)));
+    let pump = read_pump(frames, max_frame_bytes, into_inbox, reader);
+    ctx.spawn(guarded("read", pump));
     connection
 }
 
@@ -241,12 +243,13 @@ pub(super) async fn guarded(which: &'static str, pump: impl Future<Output = ()>)
 
 /// Moves frames from the client to the inbox until there are no more.
 async fn read_pump(
-    mut requests: RequestStream<Vec<Request>>,
+    mut frames: RequestStream<MessageReader>,
+    max_frame_bytes: usize,
     inbox: Sender<Inbound>,
     reader: Arc<Reader>,
 ) {
     loop {
-        let inbound = poll_fn(|cx| poll_read(&mut requests, &reader, cx)).await;
+        let inbound = poll_fn(|cx| poll_read(&mut frames, max_frame_bytes, &reader, cx)).await;
         let ended = matches!(inbound, Inbound::Ended(_));
         let mut inbound = Some(inbound);
         poll_fn(|cx| poll_deliver(&inbox, &mut inbound, &reader, cx)).await;
@@ -254,7 +257,7 @@ async fn read_pump(
             break;
         }
     }
-    // Dropping the requests before the answer is out would cancel the call.
+    // Dropping the frames before the answer is out would cancel the call.
     poll_fn(|cx| {
         reader.waker.register(cx.waker());
         match reader.finished.load(Ordering::Acquire) {
@@ -266,7 +269,8 @@ async fn read_pump(
 }
 
 fn poll_read(
-    requests: &mut RequestStream<Vec<Request>>,
+    frames: &mut RequestStream<MessageReader>,
+    max_frame_bytes: usize,
     reader: &Reader,
     cx: &mut Context<'_>,
 ) -> Poll<Inbound> {
@@ -274,11 +278,11 @@ fn poll_read(
     if reader.kicked.load(Ordering::Acquire) || reader.finished.load(Ordering::Acquire) {
         return Poll::Ready(Inbound::Ended(StreamEnd::Kicked));
     }
-    requests.poll_next_unpin(cx).map(|next| match next {
-        Some(Ok(requests)) => Inbound::Requests(requests),
-        Some(Err(grpcio::Error::Codec(why))) => {
-            Inbound::Ended(StreamEnd::Malformed(why.to_string()))
-        }
+    frames.poll_next_unpin(cx).map(|next| match next {
+        Some(Ok(frame)) => match read_requests(frame, max_frame_bytes) {
+            Ok(requests) => Inbound::Requests(requests),
+            Err(ending) => Inbound::Ended(StreamEnd::Unreadable(ending)),
+        },
         Some(Err(_)) => Inbound::Ended(StreamEnd::Lost),
         None => Inbound::Ended(StreamEnd::Closed),
     })

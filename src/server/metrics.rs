@@ -90,8 +90,7 @@ impl Metrics {
         }
     }
 
-    /// A stream ended without a LEAVE: its connection is gone, or gRPC ended it
-    /// without a word, as it does with a frame that is too large.
+    /// A stream ended without a LEAVE: its connection is gone.
     pub(super) fn lost(&self) {
         self.ended_badly("lost");
     }

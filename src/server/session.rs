@@ -215,7 +215,7 @@ impl Session<'_> {
     /// What the end of the stream means.
     fn ended(&self, end: StreamEnd) -> End {
         match end {
-            StreamEnd::Malformed(why) => End::Fault(Ending::Malformed(why)),
+            StreamEnd::Unreadable(ending) => End::Fault(ending),
             StreamEnd::Closed => End::Lost(Ending::Goodbye),
             StreamEnd::Lost => End::Lost(Ending::Goodbye),
             StreamEnd::Kicked => match self.connection.outbox().ending() {

@@ -23,6 +23,14 @@ pub enum Ending {
     /// A frame that is no frame of ours.
     #[error("malformed frame: {0}")]
     Malformed(String),
+    /// A frame of more bytes than are taken.
+    #[error("a frame of {bytes} bytes is larger than {most}")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// The name of a participant or a room is not one.
     #[error("{0}")]
     BadName(NameError),
@@ -84,6 +92,7 @@ impl Ending {
             Ending::TooLate => "too_late",
             Ending::SecondJoin => "second_join",
             Ending::Malformed(_) => "malformed",
+            Ending::TooLarge { .. } => "too_large",
             Ending::BadName(_) => "bad_name",
             Ending::BadSecret => "bad_secret",
             Ending::Refused(_) => "refused",
@@ -117,7 +126,9 @@ impl Ending {
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
             Ending::NoService(_) => RpcStatusCode::NOT_FOUND,
-            Ending::TooSlow | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
+            Ending::TooSlow | Ending::TooLarge { .. } | Ending::Limit(_) => {
+                RpcStatusCode::RESOURCE_EXHAUSTED
+            }
             Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
             Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,
             Ending::Replaced => RpcStatusCode::ABORTED,

@@ -1,23 +1,24 @@
 //! The service's methods. Each end of a call has its own value types, so a
-//! streaming method has one constant for the server and one for the client.
+//! method has one constant for the server and one for the client.
 
-use grpcio::{Marshaller, Method, MethodType};
+use grpcio::{Marshaller, MessageReader, Method, MethodType};
 
 use super::frame::{self, Frame, Received};
-use super::query::{self, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
-use super::request::{self, ClientFrame, Request};
+use super::query::{self, Asked, HistoryQuery, RoomList, RoomsQuery, Roster, Spelt, WhoQuery};
+use super::request::{self, ClientFrame};
 use super::sighting::{self, Sighting};
 
 /// The full name of the service.
 pub const SERVICE: &str = "itu.chitchat.ChatService";
 
-/// `Chat` as the server serves it: requests in, encoded frames out.
-pub const CHAT: Method<Vec<Request>, Frame> = Method {
+/// `Chat` as the server serves it: frames in, for
+/// [`read_requests`](super::read_requests), and encoded frames out.
+pub const CHAT: Method<MessageReader, Frame> = Method {
     ty: MethodType::Duplex,
     name: "/itu.chitchat.ChatService/Chat",
     req_mar: Marshaller {
         ser: frame::write_nothing,
-        de: request::read_requests,
+        de: Ok,
     },
     resp_mar: Marshaller {
         ser: frame::write_frame,
@@ -54,10 +55,10 @@ pub const CHAT_SIGHTINGS: Method<ClientFrame, Vec<Sighting>> = Method {
 };
 
 /// `History` as the server serves it.
-pub const HISTORY: Method<HistoryQuery, Frame> = Method {
+pub const HISTORY: Method<Asked<HistoryQuery>, Frame> = Method {
     ty: MethodType::ServerStreaming,
     name: "/itu.chitchat.ChatService/History",
-    req_mar: by_message(),
+    req_mar: asked(),
     resp_mar: Marshaller {
         ser: frame::write_frame,
         de: frame::read_frame,
@@ -75,21 +76,45 @@ pub const HISTORY_CALL: Method<HistoryQuery, Vec<Received>> = Method {
     },
 };
 
-/// `Who`.
-pub const WHO: Method<WhoQuery, Roster> = Method {
+/// `Who` as the server serves it.
+pub const WHO: Method<Asked<WhoQuery>, Roster> = Method {
     ty: MethodType::Unary,
     name: "/itu.chitchat.ChatService/Who",
+    req_mar: asked(),
+    resp_mar: by_message(),
+};
+
+/// `Who` as a client calls it.
+pub const WHO_CALL: Method<WhoQuery, Roster> = Method {
+    ty: MethodType::Unary,
+    name: WHO.name,
     req_mar: by_message(),
     resp_mar: by_message(),
 };
 
-/// `Rooms`.
-pub const ROOMS: Method<RoomsQuery, RoomList> = Method {
+/// `Rooms` as the server serves it.
+pub const ROOMS: Method<Asked<RoomsQuery>, RoomList> = Method {
     ty: MethodType::Unary,
     name: "/itu.chitchat.ChatService/Rooms",
+    req_mar: asked(),
+    resp_mar: by_message(),
+};
+
+/// `Rooms` as a client calls it.
+pub const ROOMS_CALL: Method<RoomsQuery, RoomList> = Method {
+    ty: MethodType::Unary,
+    name: ROOMS.name,
     req_mar: by_message(),
     resp_mar: by_message(),
 };
+
+/// A question as the server reads it.
+pub(super) const fn asked<T: Spelt>() -> Marshaller<Asked<T>> {
+    Marshaller {
+        ser: frame::write_nothing,
+        de: query::read_asked,
+    }
+}
 
 pub(super) const fn by_message<T: Spelt>() -> Marshaller<T> {
     Marshaller {

@@ -24,9 +24,14 @@ mod generated_v1alpha {
 
 pub use ending::Ending;
 pub use frame::{Encoded, Frame, Received, encode};
-pub use method::{CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, SERVICE, WHO};
-pub use query::{HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery};
-pub use request::{ClientFrame, Join, PastAsk, Request};
+pub use method::{
+    CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, ROOMS_CALL, SERVICE, WHO,
+    WHO_CALL,
+};
+pub use query::{
+    Asked, HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery,
+};
+pub use request::{ClientFrame, Join, PastAsk, Request, read_requests};
 pub use sighting::{HEAD_BYTES, Sighting};
 pub use standard::{
     Described, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,

@@ -3,8 +3,15 @@
 use grpcio::{GrpcSlice, MessageReader};
 use protobuf::{CodedInputStream, Message};
 
+use super::ending::Ending;
 use super::generated::chat as pb;
-use super::request::PastAsk;
+use super::request::{PastAsk, bounded};
+
+/// The largest question that is read, in bytes: a name or two.
+const MAX_QUESTION_BYTES: usize = 64 * 1024;
+
+/// A question as it came, or how its call ends because it cannot be read.
+pub type Asked<T> = Result<T, Ending>;
 
 /// Asks for a room's past.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +88,10 @@ pub(super) fn read<T: Spelt>(mut reader: MessageReader) -> grpcio::Result<T> {
     let mut message = T::Message::new();
     message.merge_from(&mut CodedInputStream::from_buf_read(&mut reader))?;
     Ok(T::from_message(message))
+}
+
+pub(super) fn read_asked<T: Spelt>(reader: MessageReader) -> grpcio::Result<Asked<T>> {
+    Ok(bounded(reader, MAX_QUESTION_BYTES, read))
 }
 
 impl Spelt for HistoryQuery {

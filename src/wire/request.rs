@@ -6,6 +6,7 @@ use std::sync::Arc;
 use grpcio::{GrpcSlice, MessageReader};
 use protobuf::{Enum, Message};
 
+use super::ending::Ending;
 use super::field::{Value, field};
 use super::frame::{event_type, malformed, read_whole};
 use super::generated::chat::{EventType, JoinMsgLeave};
@@ -89,10 +90,29 @@ pub struct ClientFrame {
     pub requests: Vec<Request>,
 }
 
-// The marshallers. `grpcio` takes plain functions of these shapes.
+/// Reads a frame of a client, if it has at most so many bytes.
+///
+/// # Errors
+/// How the stream of a client ends that sends such a frame.
+pub fn read_requests(frame: MessageReader, most: usize) -> Result<Vec<Request>, Ending> {
+    bounded(frame, most, |frame| read_whole(frame, requests))
+}
 
-pub(super) fn read_requests(reader: MessageReader) -> grpcio::Result<Vec<Request>> {
-    read_whole(reader, requests)
+/// gRPC's core has the frame whole before anybody can look at its size, so a
+/// limit of the core's own would hold nothing that this does not.
+pub(super) fn bounded<T>(
+    frame: MessageReader,
+    most: usize,
+    read: impl FnOnce(MessageReader) -> grpcio::Result<T>,
+) -> Result<T, Ending> {
+    let bytes = frame.len();
+    if bytes > most {
+        return Err(Ending::TooLarge { bytes, most });
+    }
+    read(frame).map_err(|why| match why {
+        grpcio::Error::Codec(why) => Ending::Malformed(why.to_string()),
+        why => Ending::Malformed(why.to_string()),
+    })
 }
 
 fn requests(frame: &[u8]) -> grpcio::Result<Vec<Request>> {
@@ -152,6 +172,8 @@ fn said(mut rest: &[u8]) -> Option<Request> {
         sent,
     })
 }
+
+// The marshallers. `grpcio` takes plain functions of these shapes.
 
 pub(super) fn write_requests(frame: &ClientFrame, out: &mut GrpcSlice) -> grpcio::Result<()> {
     let mut messages: Vec<_> = frame.requests.iter().map(|r| message(frame, r)).collect();

@@ -13,22 +13,22 @@ use super::generated::reflection::server_reflection_request::Message_request as 
 use super::generated::reflection::server_reflection_response::Message_response as Answer;
 use super::generated::{chat, health};
 use super::generated_v1alpha;
-use super::method::by_message;
-use super::query::Spelt;
+use super::method::{asked, by_message};
+use super::query::{Asked, Spelt};
 
 /// `Check` of the health service.
-pub const HEALTH_CHECK: Method<HealthQuery, Health> = Method {
+pub const HEALTH_CHECK: Method<Asked<HealthQuery>, Health> = Method {
     ty: MethodType::Unary,
     name: "/grpc.health.v1.Health/Check",
-    req_mar: by_message(),
+    req_mar: asked(),
     resp_mar: by_message(),
 };
 
 /// `Watch` of the health service, as the server serves it.
-pub const HEALTH_WATCH: Method<HealthQuery, Frame> = Method {
+pub const HEALTH_WATCH: Method<Asked<HealthQuery>, Frame> = Method {
     ty: MethodType::ServerStreaming,
     name: "/grpc.health.v1.Health/Watch",
-    req_mar: by_message(),
+    req_mar: asked(),
     resp_mar: Marshaller {
         ser: frame::write_frame,
         de: frame::read_frame,
@@ -36,15 +36,15 @@ pub const HEALTH_WATCH: Method<HealthQuery, Frame> = Method {
 };
 
 /// The reflection service's one call.
-pub const REFLECT: Method<ReflectQuery, ReflectReply> = Method {
+pub const REFLECT: Method<Asked<ReflectQuery>, ReflectReply> = Method {
     ty: MethodType::Duplex,
     name: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    req_mar: by_message(),
+    req_mar: asked(),
     resp_mar: by_message(),
 };
 
 /// The same under the name that it had before; its messages are the same.
-pub const REFLECT_V1ALPHA: Method<ReflectQuery, ReflectReply> = Method {
+pub const REFLECT_V1ALPHA: Method<Asked<ReflectQuery>, ReflectReply> = Method {
     name: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ..REFLECT
 };

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
-use chitchat::wire::{CHAT, Frame, Request, encode};
+use chitchat::wire::{CHAT, Frame, Request, encode, read_requests};
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::sink::SinkExt;
 use futures_util::stream::StreamExt;
 use grpcio::{
-    DuplexSink, EnvBuilder, RequestStream, RpcContext, Server, ServerBuilder, ServerCredentials,
-    ServiceBuilder, WriteFlags,
+    DuplexSink, EnvBuilder, MessageReader, RequestStream, RpcContext, Server, ServerBuilder,
+    ServerCredentials, ServiceBuilder, WriteFlags,
 };
 use serde_json::Value;
 
@@ -340,8 +340,8 @@ impl Broken {
             held: None,
         }));
         let service = ServiceBuilder::new()
-            .add_duplex_streaming_handler(&CHAT, move |ctx, requests, sink| {
-                serve(&ctx, requests, sink, room.clone());
+            .add_duplex_streaming_handler(&CHAT, move |ctx, frames, sink| {
+                serve(&ctx, frames, sink, room.clone());
             })
             .build();
         let env = Arc::new(EnvBuilder::new().cq_count(1).build());
@@ -362,7 +362,7 @@ impl Broken {
 
 fn serve(
     ctx: &RpcContext<'_>,
-    mut requests: RequestStream<Vec<Request>>,
+    mut frames: RequestStream<MessageReader>,
     mut sink: DuplexSink<Frame>,
     room: Arc<Mutex<Room>>,
 ) {
@@ -379,8 +379,8 @@ fn serve(
     ctx.spawn(async move {
         let mut me = 0;
         let lock = || -> MutexGuard<'_, Room> { room.lock().unwrap() };
-        while let Some(Ok(frame)) = requests.next().await {
-            for request in frame {
+        while let Some(Ok(frame)) = frames.next().await {
+            for request in read_requests(frame, usize::MAX).unwrap() {
                 match request {
                     Request::Join(join) => {
                         me = join.id;

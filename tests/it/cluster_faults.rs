@@ -7,10 +7,12 @@ use chitchat::chat::Kind;
 use chitchat::history::Store;
 use chitchat::rpc::Code;
 use chitchat::server::{Server, Settings};
-use chitchat::wire::{HEALTH_CHECK, Health, HealthQuery, Join, PastAsk};
+use chitchat::wire::{HEALTH_CHECK, Health, Join, PastAsk};
 
 use crate::support::talk::{Talk, line};
-use crate::support::{Peer, Program, Redis, Sentinel, TestServer, fixed_port, join, with_secret};
+use crate::support::{
+    Peer, Program, Redis, Sentinel, TestServer, fixed_port, join, raw, with_secret,
+};
 
 /// A server that shares its rooms through this Redis, and does not give up.
 fn patient(redis: &Redis) -> TestServer {
@@ -29,9 +31,9 @@ fn server(redis: &Redis, lease: Duration) -> TestServer {
 fn health(address: &str) -> Health {
     let env = std::sync::Arc::new(grpcio::Environment::new(1));
     let client = grpcio::Client::new(grpcio::ChannelBuilder::new(env).connect(address));
-    let whole = HealthQuery(String::new());
+    let whole = Vec::new();
     client
-        .unary_call(&HEALTH_CHECK, &whole, grpcio::CallOption::default())
+        .unary_call(&raw(&HEALTH_CHECK), &whole, grpcio::CallOption::default())
         .expect("it answers")
 }
 

@@ -5,7 +5,7 @@ use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Dialler, Keepalive};
 use chitchat::wire::{CHAT_CALL, ClientFrame, Request};
 
-use crate::support::{DEADLINE, Peer, TestServer, join};
+use crate::support::{DEADLINE, Peer, TestServer, join, raw};
 
 /// What Alex typed at L=6: 354 characters.
 const TOO_LONG: &str = "In this assignment you will design and implement Chit Chat, a distributed chat service where participants can join, exchange messages, and leave the conversation at any time. Chit Chat is a lively playground for exploring the essence of distributed systems: communication, coordination, and the ordering of events in a world without a single shared clock";
@@ -194,18 +194,7 @@ fn a_group_comes_as_one_frame_to_those_who_asked_for_batches() {
 fn a_frame_that_is_not_ours_is_refused_with_a_reason() {
     let server = TestServer::start();
     // an event type that does not exist
-    let raw = grpcio::Method {
-        ty: grpcio::MethodType::Duplex,
-        name: CHAT_CALL.name,
-        req_mar: grpcio::Marshaller {
-            ser: |b: &Vec<u8>, out| {
-                *out = b.as_slice().into();
-                Ok(())
-            },
-            de: |_| Ok(Vec::new()),
-        },
-        resp_mar: CHAT_CALL.resp_mar,
-    };
+    let raw = raw(&CHAT_CALL);
     let env = std::sync::Arc::new(grpcio::Environment::new(1));
     let channel = grpcio::ChannelBuilder::new(env).connect(&server.address);
     let client = grpcio::Client::new(channel);

@@ -167,7 +167,13 @@ fn a_frame_that_is_too_large() {
                 sent: 1,
             },
         );
-        while let Ok(Some(_)) = reader.recv() {}
+        let end = loop {
+            match reader.recv() {
+                Ok(Some(_)) => {}
+                other => break other.unwrap_err(),
+            }
+        };
+        assert!(end.to_string().contains("is larger than 65536"), "{end}");
     });
 }
 

@@ -2,15 +2,24 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter, Keepalive};
 use chitchat::server::Rate;
-use chitchat::wire::{ClientFrame, Join, Request, WhoQuery};
+use chitchat::wire::{
+    ClientFrame, HEALTH_CHECK, HEALTH_WATCH, HISTORY, Join, REFLECT, Request, WHO, WhoQuery,
+};
+use futures_executor::block_on;
+use futures_util::{SinkExt, StreamExt};
+use grpcio::{
+    CallOption, ChannelBuilder, Client, CompressionAlgorithms, Environment, RpcStatusCode,
+    WriteFlags,
+};
 
 use crate::metrics::http;
-use crate::support::{DEADLINE, Http2, Peer, Program, TestServer, join};
+use crate::support::{DEADLINE, Http2, Peer, Program, TestServer, join, raw};
 
 const EXHAUSTED: i32 = 8;
 
@@ -84,7 +93,65 @@ fn a_larger_frame_is_read_where_that_is_allowed() {
         "its text is too long, the frame is not"
     );
     alex.say(&"x".repeat(250_000), 2);
-    assert_eq!(alex.status().0, EXHAUSTED);
+    let (code, words) = alex.status();
+    assert_eq!(code, EXHAUSTED);
+    assert!(words.ends_with("bytes is larger than 200000"), "{words}");
+}
+
+#[test]
+fn a_compressed_frame_is_not_unpacked() {
+    let server = TestServer::start();
+    let channel = ChannelBuilder::new(Arc::new(Environment::new(1)))
+        .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_GZIP)
+        .connect(&server.address);
+    let bomb = [&[0x0a, 0xa0, 0x8d, 0x06][..], &[b'x'; 100_000]].concat();
+    let end = Client::new(channel).unary_call(&raw(&WHO), &bomb, CallOption::default());
+    let Err(grpcio::Error::RpcFailure(status)) = end else {
+        panic!("it was unpacked");
+    };
+    assert_eq!(status.code(), RpcStatusCode::UNIMPLEMENTED, "{status:?}");
+    assert!(status.message().contains("gzip"), "{status:?}");
+}
+
+#[test]
+fn a_question_that_is_too_large_or_none_is_refused_with_a_reason() {
+    let server = TestServer::start();
+    let channel = ChannelBuilder::new(Arc::new(Environment::new(1))).connect(&server.address);
+    let client = Client::new(channel);
+    // a name of 100,000 bytes, and one that is longer than its frame
+    let large = [&[0x0a, 0xa0, 0x8d, 0x06][..], &[b'x'; 100_000]].concat();
+    let cut = vec![0x0a, 0x05, b'x'];
+    for (question, code, words) in [
+        (
+            large,
+            RpcStatusCode::RESOURCE_EXHAUSTED,
+            "a frame of 100004 bytes is larger than 65536",
+        ),
+        (cut, RpcStatusCode::INVALID_ARGUMENT, "malformed frame: "),
+    ] {
+        let option = CallOption::default;
+        let streamed = |method| {
+            let answers = client.server_streaming(method, &question, option());
+            block_on(answers.unwrap().next()).unwrap().map(drop)
+        };
+        let (mut sink, mut answers) = client.duplex_streaming(&raw(&REFLECT), option()).unwrap();
+        // An error says that the answer was faster.
+        let _ = block_on(sink.send((question.clone(), WriteFlags::default())));
+        let ends = [
+            (client.unary_call(&raw(&WHO), &question, option())).map(drop),
+            (client.unary_call(&raw(&HEALTH_CHECK), &question, option())).map(drop),
+            streamed(&raw(&HISTORY)),
+            streamed(&raw(&HEALTH_WATCH)),
+            block_on(answers.next()).unwrap().map(drop),
+        ];
+        for end in ends {
+            let Err(grpcio::Error::RpcFailure(status)) = end else {
+                panic!("{end:?}");
+            };
+            assert_eq!(status.code(), code);
+            assert!(status.message().starts_with(words), "{status:?}");
+        }
+    }
 }
 
 #[test]
@@ -322,7 +389,7 @@ fn page(server: &TestServer) -> String {
     http(&server.metrics_address(), "GET /metrics")
 }
 
-fn sooner_or_later(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn sooner_or_later(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");

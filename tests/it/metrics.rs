@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use chitchat::chat::Kind;
+use chitchat::chat::{Event, Kind};
 
+use crate::limits::sooner_or_later;
 use crate::support::{DEADLINE, Peer, Program, TestServer, join};
 
 /// What an HTTP server answers.
@@ -68,11 +69,16 @@ fn the_page_tells_what_happens() {
     has(&http(&address, "GET /metrics"), "chitchat_members 1");
     let mut beate = Peer::join(&server.address, "Beate", 3);
     beate.say(&"x".repeat(100_000), 1); // more than a frame may have
-    aske.until("the loss", |e| {
-        e.kind == Kind::Leave && e.sender.as_ref() == "Beate"
-    });
-    let lost = "chitchat_refused_total{reason=\"lost\"} 1";
-    has(&http(&address, "GET /metrics"), lost);
+    let left = |name: &str, e: &Event| e.kind == Kind::Leave && e.sender.as_ref() == name;
+    aske.until("the end of a fault", |e| left("Beate", e));
+    drop(Peer::join(&server.address, "Cleo", 4));
+    aske.until("the loss", |e| left("Cleo", e));
+    for reason in ["too_large", "lost"] {
+        let line = format!("chitchat_refused_total{{reason=\"{reason}\"}} 1");
+        sooner_or_later("it is counted", || {
+            http(&address, "GET /metrics").contains(&line)
+        });
+    }
 }
 
 #[test]

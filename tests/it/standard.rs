@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use chitchat::wire::{REFLECT, ReflectQuery};
+use chitchat::wire::REFLECT;
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 
-use crate::support::{Peer, Program, TestServer};
+use crate::support::{Peer, Program, TestServer, raw};
 
 /// The interpreter of the virtual environment that has gRPC's clients, made
 /// if need be. `None`: it cannot be had, and the test is skipped, loudly.
@@ -124,10 +124,10 @@ fn an_open_reflection_stream_does_not_hold_up_a_stop() {
     let env = Arc::new(grpcio::Environment::new(1));
     let client = grpcio::Client::new(grpcio::ChannelBuilder::new(env).connect(&server.address));
     let (mut sink, mut answers) = client
-        .duplex_streaming(&REFLECT, grpcio::CallOption::default())
+        .duplex_streaming(&raw(&REFLECT), grpcio::CallOption::default())
         .unwrap();
-    let query = (ReflectQuery::default(), grpcio::WriteFlags::default());
-    block_on(sink.send(query)).unwrap();
+    let nothing = (Vec::new(), grpcio::WriteFlags::default());
+    block_on(sink.send(nothing)).unwrap();
     block_on(answers.next()).expect("an answer").unwrap();
     let begun = Instant::now();
     assert!(server.stop());
