@@ -1,5 +1,6 @@
 //! Where this process logs, and how a line begins.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use env_logger::{Builder, Target, WriteStyle};
+use jiff::Timestamp;
 use log::LevelFilter;
 
 use crate::trace::LogSink;
@@ -64,11 +66,15 @@ impl LogArgs {
             .target(Target::Pipe(Box::new(sink.clone())))
             .write_style(WriteStyle::Never)
             .format(move |out, record| {
-                let (time, level) = (out.timestamp_micros(), record.level());
+                let level = record.level().as_str();
+                now(|time| out.write_all(time))?;
+                for part in [" ", level, &"      "[level.len()..], "[", &process, "] "] {
+                    out.write_all(part.as_bytes())?;
+                }
                 if record.target().starts_with("chitchat::")
                     && record.module_path().is_some_and(is_report)
                 {
-                    return writeln!(out, "{time} {level:<5} [{process}] {}", record.args());
+                    return writeln!(out, "{}", record.args());
                 }
                 // What comes from elsewhere is not known to be escaped.
                 let text = record.args().to_string();
@@ -77,11 +83,7 @@ impl LogArgs {
                 } else {
                     record.target()
                 };
-                writeln!(
-                    out,
-                    "{time} {level:<5} [{process}] {source}: {}",
-                    escaped(&text)
-                )
+                writeln!(out, "{source}: {}", escaped(&text))
             });
         builder.try_init().context("cannot start the log")?;
         crate::rpc::log_through_log();
@@ -89,7 +91,53 @@ impl LogArgs {
     }
 }
 
+thread_local! {
+    /// A second since 1970 and how it is written, up to where its part begins.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// Shows the time of the wall's clock, in UTC, as RFC 3339 has it with
+/// microseconds. A second is put into words once.
+fn now<T>(show: impl FnOnce(&[u8]) -> T) -> T {
+    let now = Timestamp::now();
+    SECOND.with_borrow_mut(|(second, words)| {
+        if *second != now.as_second() {
+            *second = now.as_second();
+            *words = now.strftime("%Y-%m-%dT%H:%M:%S.").to_string();
+        }
+        let begins = words.len();
+        // Six digits behind the one that keeps the zeros at their front.
+        let micros = 1_000_000 + now.subsec_microsecond();
+        words.push_str(&itoa::Buffer::new().format(micros)[1..]);
+        words.push('Z');
+        let shown = show(words.as_bytes());
+        words.truncate(begins);
+        shown
+    })
+}
+
 /// Whether a module writes lines of the log's grammar, and escapes them itself.
 fn is_report(module: &str) -> bool {
     module.ends_with("::report")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_written_as_the_clock_shows_it() {
+        let micros = |time: Timestamp| time.as_microsecond();
+        // Over more than a second, so that one is written anew.
+        let begun = Timestamp::now();
+        while micros(Timestamp::now()) < micros(begun) + 1_100_000 {
+            let before = Timestamp::now();
+            let written = now(|time| String::from_utf8_lossy(time).into_owned());
+            let after = Timestamp::now();
+            assert_eq!(written.len(), "2026-01-31T23:59:59.000000Z".len());
+            let read: Timestamp = written.parse().unwrap();
+            let between = micros(before)..=micros(after);
+            assert!(between.contains(&micros(read)), "{written} is not now");
+        }
+    }
 }

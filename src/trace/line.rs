@@ -143,8 +143,8 @@ impl Fields {
     /// Adds a text, quoted and escaped if it needs to be.
     pub fn text(mut self, key: &str, value: &str) -> Self {
         self.key(key);
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !value.is_empty() && value.chars().all(plain) {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        if !value.is_empty() && value.bytes().all(plain) {
             self.0.push_str(value);
         } else {
             self.0.push('"');
@@ -164,7 +164,7 @@ impl Fields {
 
 /// A name or text as it may stand in a line's words.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| c == '\\' || is_deceptive(c)) {
+    if is_harmless(text, '\\') {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -179,7 +179,18 @@ pub fn client_process(name: &str) -> String {
     out
 }
 
+/// Whether a text needs no escapes, at a look: most of the world's letters do not,
+/// but only those of ASCII are known here.
+fn is_harmless(text: &str, also: char) -> bool {
+    let harmless = |b: u8| matches!(b, b' '..=b'~') && b != b'\\' && char::from(b) != also;
+    text.bytes().all(harmless)
+}
+
 fn escape_into(out: &mut String, text: &str, also: char) {
+    if is_harmless(text, also) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         if is_deceptive(c) {
             let _ = write!(out, "\\u{{{:x}}}", c as u32);
