@@ -11,6 +11,7 @@
 mod args;
 mod caller;
 mod dial;
+mod lane;
 mod listen;
 mod many;
 mod outbox;

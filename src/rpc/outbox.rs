@@ -2,11 +2,12 @@
 //! for what empties it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use futures_util::task::{ArcWake, AtomicWaker};
 
+use super::lane::Lane;
 use super::pump::Pump;
 use super::stream::Kick;
 use crate::wire::{Ending, Frame};
@@ -35,6 +36,14 @@ pub struct Overflow;
 pub(super) struct Line {
     /// The pump's task on its poll thread.
     pub waker: AtomicWaker,
+    /// The pump itself.
+    pub pump: OnceLock<Weak<dyn Pump>>,
+    /// The lane of its poll thread.
+    lane: Arc<Lane>,
+    /// Whether it waits there.
+    in_lane: AtomicBool,
+    /// Whether its task has ended, and runs the lane no more.
+    over: AtomicBool,
     /// Events in the channel.
     pub depth: AtomicUsize,
     pub bound: usize,
@@ -85,7 +94,16 @@ impl Outbox {
 
     /// Has its poll thread send what is queued.
     pub fn wake(&self) {
-        self.line.waker.wake();
+        let line = &self.line;
+        if line.in_lane.swap(true, Ordering::AcqRel) || !line.lane.add(line.clone()) {
+            return;
+        }
+        // Where it is not over, its task is still to run the lane: because of
+        // this, or at its end, after it has said that it is over.
+        match line.over.load(Ordering::SeqCst) {
+            false => line.waker.wake(),
+            true => line.lane.run(),
+        }
     }
 
     /// Sends what is queued on this thread, as far as gRPC takes it at once:
@@ -149,9 +167,14 @@ impl Outbox {
 }
 
 impl Line {
+    /// To be called on the poll thread of its call.
     pub(super) fn new(bound: usize, kick: Kick) -> Self {
         Self {
             waker: AtomicWaker::new(),
+            pump: OnceLock::new(),
+            lane: Lane::here(),
+            in_lane: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             depth: AtomicUsize::new(0),
             bound,
             ending: OnceLock::new(),
@@ -174,6 +197,23 @@ impl Line {
         }
     }
 
+    fn run_pump(&self) {
+        if let Some(pump) = self.pump.get().and_then(Weak::upgrade) {
+            pump.run();
+        }
+    }
+
+    /// What the pump's task does whenever it is woken.
+    pub(super) fn run_lane(&self) {
+        self.lane.run();
+    }
+
+    /// The pump's task has ended.
+    pub(super) fn is_over(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.lane.run();
+    }
+
     /// Nothing more of the past is taken: whoever sends it is told.
     pub(super) fn end_past(&self) {
         *self.past() = Past::Over;
@@ -184,10 +224,20 @@ impl Line {
     }
 }
 
-/// What gRPC has done wakes the pump's task, whoever ran the pump before.
+/// What gRPC has done runs the pump, on the poll thread that says so: its task
+/// would have to be queued there first.
 impl ArcWake for Line {
     fn wake_by_ref(line: &Arc<Self>) {
-        line.waker.wake();
+        line.run_pump();
+    }
+}
+
+/// Its turn in its lane.
+impl Pump for Line {
+    fn run(&self) {
+        // Before the pump looks: what is queued after the look waits here again.
+        self.in_lane.swap(false, Ordering::AcqRel);
+        self.run_pump();
     }
 }
 

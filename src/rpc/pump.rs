@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
@@ -46,6 +46,8 @@ pub(super) fn outbox<S: ServerSink>(
         })),
         line: line.clone(),
     });
+    let weak: Weak<dyn Pump> = Arc::downgrade(&(pump.clone() as Arc<dyn Pump>));
+    let _ = line.pump.set(weak); // it is set nowhere else
     let outbox = Outbox {
         frames,
         line,
@@ -138,11 +140,13 @@ impl<S: ServerSink> WritePump<S> {
 /// After an error the sink is not touched again: a second use can panic
 /// inside grpcio. Dropping it unclosed cancels the call.
 pub(super) async fn write_pump<S: ServerSink>(pump: Arc<WritePump<S>>) {
-    let line = pump.line.clone();
+    let over = Over(pump.line.clone());
+    let line = &over.0;
     let Work { mut sink, end, .. } = poll_fn(|cx| {
         // Registered before the pump looks at the queue: whoever adds something
         // after the look finds the waker, and this is polled again.
         line.waker.register(cx.waker());
+        line.run_lane();
         pump.run();
         pump.ended().map_or(Poll::Pending, Poll::Ready)
     })
@@ -151,12 +155,22 @@ pub(super) async fn write_pump<S: ServerSink>(pump: Arc<WritePump<S>>) {
     sink.ends_with(ending.to_status());
     poll_fn(|cx| {
         line.waker.register(cx.waker());
+        line.run_lane();
         if line.abandoned.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
         Pin::new(&mut sink).poll_close(cx).map(|_| ())
     })
     .await;
+}
+
+/// Says at the end of a pump's task, however it comes, that it was.
+struct Over(Arc<Line>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.is_over();
+    }
 }
 
 /// The pump's end of an outbox.
@@ -322,6 +336,17 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        keepalive: Keepalive {
+            every: PATIENCE,
+            patience: PATIENCE,
+        },
+        max_receive_bytes: 1024,
+        max_streams: 2,
+        handshake: PATIENCE,
+        idle: PATIENCE,
+    };
+
     fn frame(time: i64) -> Frame {
         let event = Event {
             time,
@@ -349,14 +374,7 @@ mod tests {
         let (report, was_let_go) = bounded(2);
         // The server's one poll thread stands still in each handler until it
         // is let go.
-        let limits = ConnectionLimits {
-            keepalive: Keepalive::default(),
-            max_receive_bytes: 1024,
-            max_streams: 2,
-            handshake: PATIENCE,
-            idle: PATIENCE,
-        };
-        let listening = Listener::new(1, limits)
+        let listening = Listener::new(1, LIMITS)
             .chat(1_000_000, move |connection| {
                 accepted.send(connection).unwrap();
                 report.send(held.recv_timeout(PATIENCE)).unwrap();
@@ -404,6 +422,47 @@ mod tests {
         writer.join().unwrap();
         assert!(first.finish(Ending::Goodbye, PATIENCE));
         second.refuse(Ending::Goodbye);
+        let stopping = listening.begin_stop();
+        listening.end(stopping, PATIENCE);
+    }
+
+    #[test]
+    fn a_stream_that_ends_takes_no_call_of_its_lane_along() {
+        let (accepted, connections) = bounded(2);
+        let listening = Listener::new(1, LIMITS)
+            .chat(1_000_000, move |connection| {
+                accepted.send(connection).unwrap();
+            })
+            .listen(&["127.0.0.1:0".to_owned()]);
+        let mut listening = listening.unwrap();
+        listening.serve();
+        let address = &listening.addresses()[0];
+        let dialled = Dialler::new(Keepalive::default()).dial(address, PATIENCE);
+        let dialled = dialled.unwrap();
+        let (_writer, mut reader) = dialled.chat().unwrap();
+        let stays = connections.recv_timeout(PATIENCE).unwrap();
+        let outbox = stays.outbox();
+        for time in 1..=400 {
+            let ending = dialled.chat().unwrap();
+            let ends = connections.recv_timeout(PATIENCE).unwrap();
+            let of_the_end = ends.outbox();
+            let end = move || ends.finish(Ending::Goodbye, PATIENCE);
+            // It is over before the call, or at about the same time.
+            let ended = match time % 2 {
+                0 => end().then_some(None),
+                _ => Some(Some(std::thread::spawn(end))),
+            };
+            let _ = of_the_end.queue(&frame(time));
+            of_the_end.wake();
+            outbox.queue(&frame(time)).unwrap();
+            outbox.wake();
+            assert_eq!(times(&mut reader), [time]);
+            if let Some(thread) = ended.expect("its client has its end") {
+                assert!(thread.join().unwrap());
+            }
+            drop(ending);
+        }
+        drop(stays);
         let stopping = listening.begin_stop();
         listening.end(stopping, PATIENCE);
     }
