@@ -38,8 +38,8 @@ impl Lane {
         HERE.with(Arc::clone)
     }
 
-    /// Adds a pump, which is not in it. Returns whether the caller is to see to it that the lane is
-    /// run after this.
+    /// Adds a pump, which is not in it. Returns whether the caller is to see to
+    /// it that the lane is run after this.
     pub(super) fn add(&self, pump: Arc<dyn Pump>) -> bool {
         let _ = self.end.send(pump); // both ends are here
         !self.called.swap(true, Ordering::SeqCst)

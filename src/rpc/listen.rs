@@ -138,17 +138,14 @@ impl Listener {
         accept: impl Fn(Connection) + Clone + Send + 'static,
     ) -> Self {
         let admit = self.admit.clone();
-        let max_frame_bytes = self.limits.max_receive_bytes;
+        let most = self.limits.max_receive_bytes;
         self.service =
             self.service
                 .add_duplex_streaming_handler(&CHAT, move |ctx, frames, sink| {
                     if !admits(&admit, &ctx) {
                         return;
                     }
-                    shielded(|| {
-                        let most = max_frame_bytes;
-                        accept(stream::open(&ctx, frames, most, sink, outbox_events));
-                    });
+                    shielded(|| accept(stream::open(&ctx, frames, most, sink, outbox_events)));
                 });
         self
     }
