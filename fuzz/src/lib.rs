@@ -3,7 +3,6 @@
 //! build and is not what is fuzzed.
 
 #![allow(dead_code, unused_imports)] // most of what comes along is not reached
-#![allow(unreachable_patterns)] // the stand-in has but one kind of error
 
 #[path = "../../src/chat/mod.rs"]
 pub mod chat;

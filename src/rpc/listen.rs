@@ -12,8 +12,8 @@ use futures_channel::oneshot;
 use futures_executor::block_on;
 use futures_util::FutureExt;
 use grpcio::{
-    EnvBuilder, Environment, RpcContext, Server, ServerBuilder, ServerCredentials, ServiceBuilder,
-    UnarySink,
+    EnvBuilder, Environment, Method, RpcContext, Server, ServerBuilder, ServerCredentials,
+    ServiceBuilder, UnarySink,
 };
 
 use super::args::{self, ConnectionLimits};
@@ -23,7 +23,7 @@ use super::standard::Stopped;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
 use crate::wire::{
-    CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
+    Asked, CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
 };
 
 /// Calls that may be accepted at once on each poll thread before their
@@ -177,36 +177,29 @@ impl Listener {
 
     /// Serves `Who`.
     pub fn who(
-        mut self,
+        self,
         answer: impl Fn(Question<WhoQuery>, Reply<Roster>) + Clone + Send + 'static,
     ) -> Self {
-        let admit = self.admit.clone();
-        self.service = self
-            .service
-            .add_unary_handler(&WHO, move |ctx, query, sink| {
-                if !admits(&admit, &ctx) {
-                    return;
-                }
-                shielded(|| {
-                    let reply = Reply::pumped(&ctx, sink);
-                    match query {
-                        Ok(query) => answer(Question::new(&ctx, query), reply),
-                        Err(ending) => reply.send(Err(ending)),
-                    }
-                });
-            });
-        self
+        self.unary(&WHO, answer)
     }
 
     /// Serves `Rooms`.
     pub fn rooms(
-        mut self,
+        self,
         answer: impl Fn(Question<RoomsQuery>, Reply<RoomList>) + Clone + Send + 'static,
+    ) -> Self {
+        self.unary(&ROOMS, answer)
+    }
+
+    fn unary<Q: 'static, A: Send + 'static>(
+        mut self,
+        method: &Method<Asked<Q>, A>,
+        answer: impl Fn(Question<Q>, Reply<A>) + Clone + Send + 'static,
     ) -> Self {
         let admit = self.admit.clone();
         self.service = self
             .service
-            .add_unary_handler(&ROOMS, move |ctx, query, sink| {
+            .add_unary_handler(method, move |ctx, query, sink| {
                 if !admits(&admit, &ctx) {
                     return;
                 }

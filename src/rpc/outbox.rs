@@ -25,7 +25,6 @@ const PAST_PAGES: usize = 4;
 pub struct Outbox {
     pub(super) frames: Sender<Frame>,
     pub(super) line: Arc<Line>,
-    pub(super) pump: Arc<dyn Pump>,
 }
 
 /// The outbox was full: its member is too slow.
@@ -36,8 +35,8 @@ pub struct Overflow;
 pub(super) struct Line {
     /// The pump's task on its poll thread.
     pub waker: AtomicWaker,
-    /// The pump itself.
-    pub pump: OnceLock<Weak<dyn Pump>>,
+    /// The pump itself, which its task keeps.
+    pump: Weak<dyn Pump>,
     /// The lane of its poll thread.
     lane: Arc<Lane>,
     /// Whether it waits there.
@@ -109,7 +108,7 @@ impl Outbox {
     /// Sends what is queued on this thread, as far as gRPC takes it at once:
     /// for what somebody waits for. It costs a system call, so not for many.
     pub fn write(&self) {
-        self.pump.run();
+        self.line.run_pump();
     }
 
     /// Ends the stream once everything queued is sent. The first reason stands.
@@ -168,10 +167,10 @@ impl Outbox {
 
 impl Line {
     /// To be called on the poll thread of its call.
-    pub(super) fn new(bound: usize, kick: Kick) -> Self {
+    pub(super) fn new(bound: usize, kick: Kick, pump: Weak<dyn Pump>) -> Self {
         Self {
             waker: AtomicWaker::new(),
-            pump: OnceLock::new(),
+            pump,
             lane: Lane::here(),
             in_lane: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -198,7 +197,7 @@ impl Line {
     }
 
     fn run_pump(&self) {
-        if let Some(pump) = self.pump.get().and_then(Weak::upgrade) {
+        if let Some(pump) = self.pump.upgrade() {
             pump.run();
         }
     }
@@ -209,7 +208,7 @@ impl Line {
     }
 
     /// The pump's task has ended.
-    pub(super) fn is_over(&self) {
+    pub(super) fn task_ended(&self) {
         self.over.store(true, Ordering::SeqCst);
         self.lane.run();
     }

@@ -36,22 +36,21 @@ pub(super) fn outbox<S: ServerSink>(
     // follow, so that the core joins them in one write.
     sink.join_writes();
     let (frames, waiting) = unbounded();
-    let line = Arc::new(Line::new(bound, kick));
-    let pump = Arc::new(WritePump {
-        calls: AtomicUsize::new(0),
-        work: Mutex::new(Some(Work {
-            sink,
-            reader: OutboxReader::new(waiting, line.clone()),
-            end: None,
-        })),
-        line: line.clone(),
+    let pump = Arc::new_cyclic(|pump: &Weak<WritePump<S>>| {
+        let line = Arc::new(Line::new(bound, kick, pump.clone()));
+        WritePump {
+            calls: AtomicUsize::new(0),
+            work: Mutex::new(Some(Work {
+                sink,
+                reader: OutboxReader::new(waiting, line.clone()),
+                end: None,
+            })),
+            line,
+        }
     });
-    let weak: Weak<dyn Pump> = Arc::downgrade(&(pump.clone() as Arc<dyn Pump>));
-    let _ = line.pump.set(weak); // it is set nowhere else
     let outbox = Outbox {
         frames,
-        line,
-        pump: pump.clone(),
+        line: pump.line.clone(),
     };
     (outbox, pump)
 }
@@ -169,7 +168,7 @@ struct Over(Arc<Line>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.is_over();
+        self.0.task_ended();
     }
 }
 

@@ -179,11 +179,11 @@ pub fn client_process(name: &str) -> String {
     out
 }
 
-/// Whether a text needs no escapes, at a look: most of the world's letters do not,
-/// but only those of ASCII are known here.
+/// Whether a text needs no escapes.
 fn is_harmless(text: &str, also: char) -> bool {
-    let harmless = |b: u8| matches!(b, b' '..=b'~') && b != b'\\' && char::from(b) != also;
-    text.bytes().all(harmless)
+    !text
+        .chars()
+        .any(|c| c == '\\' || c == also || is_deceptive(c))
 }
 
 fn escape_into(out: &mut String, text: &str, also: char) {

@@ -1,5 +1,6 @@
 //! Frames of requests, as a client sends and the server reads them.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,7 +99,9 @@ pub fn read_requests(frame: MessageReader, most: usize) -> Result<Vec<Request>, 
     bounded(frame, most, |frame| read_whole(frame, requests))
 }
 
-/// gRPC's core has the frame whole before anybody can look at its size, so a
+/// Reads a message of a client, if it has at most so many bytes.
+///
+/// gRPC's core has the message whole before anybody can look at its size, so a
 /// limit of the core's own would hold nothing that this does not.
 pub(super) fn bounded<T>(
     frame: MessageReader,
@@ -109,9 +112,10 @@ pub(super) fn bounded<T>(
     if bytes > most {
         return Err(Ending::TooLarge { bytes, most });
     }
-    read(frame).map_err(|why| match why {
-        grpcio::Error::Codec(why) => Ending::Malformed(why.to_string()),
-        why => Ending::Malformed(why.to_string()),
+    read(frame).map_err(|why| {
+        // What is wrong with the frame is inside gRPC's own error.
+        let inner = why.source().map(ToString::to_string);
+        Ending::Malformed(inner.unwrap_or_else(|| why.to_string()))
     })
 }
 

@@ -19,7 +19,7 @@ use grpcio::{
 };
 
 use crate::metrics::http;
-use crate::support::{DEADLINE, Http2, Peer, Program, TestServer, join, raw};
+use crate::support::{DEADLINE, Http2, Peer, Program, TestServer, join, raw, sooner_or_later};
 
 const EXHAUSTED: i32 = 8;
 
@@ -387,13 +387,6 @@ fn the_program_takes_these_limits() {
 
 fn page(server: &TestServer) -> String {
     http(&server.metrics_address(), "GET /metrics")
-}
-
-pub fn sooner_or_later(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
-    }
 }
 
 #[test]

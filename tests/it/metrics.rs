@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use chitchat::chat::{Event, Kind};
 
-use crate::limits::sooner_or_later;
-use crate::support::{DEADLINE, Peer, Program, TestServer, join};
+use crate::support::{DEADLINE, Peer, Program, TestServer, join, sooner_or_later};
 
 /// What an HTTP server answers.
 pub fn http(address: &str, request: &str) -> String {

@@ -13,7 +13,7 @@ mod tmux;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use http2::Http2;
 pub use peer::{Peer, join, with_secret};
@@ -28,6 +28,14 @@ pub use tmux::Tmux;
 /// How long a test waits for something that must come. Long, because machines
 /// are slow at times; whatever does not come at all fails by it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until it holds.
+pub fn sooner_or_later(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+    }
+}
 
 /// A port for a server that comes back to it: below those that the system
 /// gives away by itself, and apart from those of other tests and processes.
