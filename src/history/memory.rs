@@ -2,31 +2,49 @@
 //! ends. Knows of no file and no roster: nothing is ever restored from it.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{HistoryError, Journal, Keep, Opened, Past, Record, Span};
 use crate::chat::{Audience, Event, MemberKey};
 
-/// All rooms. Under the lock only pointers are pushed, found and copied; the
-/// events themselves are cloned after it is released, so that a long page does
-/// not hold up the one thread that appends.
+/// Events in a block.
+const BLOCK: usize = 64;
+
+/// All rooms. Under the lock blocks are filled, found and shared; the events
+/// themselves are cloned after it is released, so that a long page does not
+/// hold up the one thread that appends.
 struct Memory {
     keep: Keep,
     rooms: RwLock<HashMap<u32, RoomPast>>,
 }
 
-/// What is kept of one room.
+/// What is kept of one room, in blocks: an event is let go long after it was
+/// last touched, and to free each by itself would cost more than to keep it.
 #[derive(Default)]
 struct RoomPast {
-    /// By rising Lamport time.
-    events: VecDeque<Kept>,
+    /// By rising Lamport time; all but the last are full.
+    blocks: VecDeque<Arc<Block>>,
+    /// How many events of the first block are let go.
+    gone: usize,
     /// The Lamport time of the last event that was let go, or 0.
     floor: i64,
 }
 
+/// Events in a row. One that somebody reads is not changed but copied.
+#[derive(Clone, Default)]
+struct Block {
+    events: Vec<Kept>,
+    /// Their texts, one after the other.
+    texts: String,
+}
+
 #[derive(Clone)]
 struct Kept {
-    event: Arc<Event>,
+    /// Without its text.
+    event: Event,
+    /// Where in its block that is.
+    text: Range<u32>,
     audience: Audience,
 }
 
@@ -71,9 +89,9 @@ impl Memory {
     fn keep(&self, group: &[Record]) {
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         for record in group {
-            if let Some((event, audience)) = record.event.clone() {
+            if let Some((event, audience)) = &record.event {
                 let past = rooms.entry(record.room.no).or_default();
-                past.push(Kept { event, audience }, self.keep);
+                past.push(event, *audience, self.keep);
             }
         }
     }
@@ -93,14 +111,18 @@ impl Past for Memory {
         span: Span,
         viewer: Option<MemberKey>,
     ) -> Result<Vec<Event>, HistoryError> {
-        let page = {
+        let blocks = {
             let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
             match rooms.get(&room) {
-                Some(past) => past.page(span, viewer)?,
+                Some(past) => past.blocks_of(span, viewer)?,
                 None => Vec::new(),
             }
         };
-        Ok(page.iter().map(|kept| Event::clone(&kept.event)).collect())
+        let events = blocks.iter().flat_map(|block| {
+            let found = block.within(span, viewer);
+            found.map(|kept| block.event(kept))
+        });
+        Ok(events.take(span.limit).collect())
     }
 
     fn position_of_last(
@@ -118,47 +140,121 @@ impl Past for Memory {
 }
 
 impl RoomPast {
-    fn push(&mut self, kept: Kept, keep: Keep) {
-        let now = kept.event.wall_ms;
-        self.events.push_back(kept);
-        while let Some(oldest) = self.events.front() {
-            let later = self.events.len() as u64 - 1;
-            if !keep.lets_go(later, now.saturating_sub(oldest.event.wall_ms)) {
+    fn push(&mut self, event: &Event, audience: Audience, keep: Keep) {
+        match self.blocks.back() {
+            Some(last) if last.events.len() < BLOCK => {}
+            // A room that has filled one fills the next.
+            Some(full) => {
+                let next = Block {
+                    events: Vec::with_capacity(BLOCK),
+                    texts: String::with_capacity(full.texts.len()),
+                };
+                self.blocks.push_back(Arc::new(next));
+            }
+            None => self.blocks.push_back(Arc::default()),
+        }
+        if let Some(last) = self.blocks.back_mut() {
+            Arc::make_mut(last).push(event, audience);
+        }
+        while let Some(first) = self.blocks.front()
+            && let Some(oldest) = first.events.get(self.gone)
+        {
+            let age = event.wall_ms.saturating_sub(oldest.event.wall_ms);
+            if !keep.lets_go(self.len() as u64 - 1, age) {
                 break;
             }
             self.floor = oldest.event.time;
-            self.events.pop_front();
+            self.gone += 1;
+            if self.gone == BLOCK {
+                self.gone = 0;
+                self.blocks.pop_front();
+            }
         }
     }
 
-    /// How many of the events have a time of at most `time`.
-    fn up_to(&self, time: i64) -> usize {
-        self.events.partition_point(|k| k.event.time <= time)
+    fn len(&self) -> usize {
+        let last = self.blocks.back().map_or(0, |last| last.events.len());
+        self.blocks.len().saturating_sub(1) * BLOCK + last - self.gone
     }
 
-    fn page(&self, span: Span, viewer: Option<MemberKey>) -> Result<Vec<Kept>, HistoryError> {
+    /// The blocks that hold the first events of the stretch, as many as it asks
+    /// for.
+    fn blocks_of(
+        &self,
+        span: Span,
+        viewer: Option<MemberKey>,
+    ) -> Result<Vec<Arc<Block>>, HistoryError> {
         span.above(self.floor)?;
-        let first = self.up_to(span.after);
-        let end = self.up_to(span.up_to).max(first);
-        Ok(self
-            .events
-            .range(first..end)
-            .filter(|kept| kept.is_for(viewer))
-            .take(span.limit)
-            .cloned()
-            .collect())
+        let first = self.blocks.partition_point(|b| b.ends() <= span.after);
+        let mut wanted = span.limit;
+        let blocks = self.blocks.range(first..).take_while(|block| {
+            let is_wanted = wanted > 0 && block.begins() <= span.up_to;
+            wanted = wanted.saturating_sub(block.within(span, viewer).count());
+            is_wanted
+        });
+        Ok(blocks.cloned().collect())
     }
 
     fn position_of_last(&self, count: usize, up_to: i64, viewer: Option<MemberKey>) -> i64 {
         let Some(before_first) = count.checked_sub(1) else {
             return up_to.max(self.floor);
         };
-        self.events
-            .range(..self.up_to(up_to))
-            .rev()
-            .filter(|kept| kept.is_for(viewer))
+        let span = Span {
+            after: self.floor,
+            up_to,
+            limit: count,
+        };
+        let within = |block| Block::within(block, span, viewer).rev();
+        (self.blocks.iter().rev().map(Arc::as_ref).flat_map(within))
             .nth(before_first)
             .map_or(self.floor, |first| first.event.time - 1)
+    }
+}
+
+impl Block {
+    fn push(&mut self, event: &Event, audience: Audience) {
+        let begin = self.texts.len() as u32;
+        self.texts.push_str(&event.text);
+        self.events.push(Kept {
+            event: Event {
+                text: String::new(),
+                sender: event.sender.clone(),
+                to: event.to.clone(),
+                ..*event
+            },
+            text: begin..self.texts.len() as u32,
+            audience,
+        });
+    }
+
+    /// The Lamport time of its first event.
+    fn begins(&self) -> i64 {
+        self.events.first().map_or(0, |first| first.event.time)
+    }
+
+    /// The Lamport time of its last event.
+    fn ends(&self) -> i64 {
+        self.events.last().map_or(0, |last| last.event.time)
+    }
+
+    /// What `viewer` may see of its events between the times of this stretch.
+    fn within(
+        &self,
+        span: Span,
+        viewer: Option<MemberKey>,
+    ) -> impl DoubleEndedIterator<Item = &Kept> {
+        let up_to = |time| self.events.partition_point(|k| k.event.time <= time);
+        let first = up_to(span.after);
+        let events = &self.events[first..up_to(span.up_to).max(first)];
+        events.iter().filter(move |kept| kept.is_for(viewer))
+    }
+
+    fn event(&self, kept: &Kept) -> Event {
+        let text = kept.text.start as usize..kept.text.end as usize;
+        Event {
+            text: self.texts[text].to_owned(),
+            ..kept.event.clone()
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Record {
     pub clock: i64,
     /// What is kept of it for those who read the past; `None` where only the
     /// clock and the roster move (a participant resumed).
-    pub event: Option<(Arc<Event>, Audience)>,
+    pub event: Option<(Event, Audience)>,
     /// Who said what became this event, also if it was refused. If the event's
     /// `sent` is above 0, that becomes this participant's
     /// [`StoredMember::last_sent`]. `None` where nothing was said: a JOIN or

@@ -29,7 +29,7 @@ pub(super) fn message(room: &Arc<RoomId>, time: i64, seq: u64) -> Record {
     Record {
         room: room.clone(),
         clock: time,
-        event: Some((Arc::new(event), Audience::Room)),
+        event: Some((event, Audience::Room)),
         author: None,
         roster: Roster::Same,
     }
@@ -199,7 +199,7 @@ impl Model {
         Record {
             room: self.id.clone(),
             clock: self.clock,
-            event: event.map(|(event, audience)| (Arc::new(event), audience)),
+            event: event.map(|(event, audience)| (event, audience)),
             author,
             roster,
         }

@@ -41,7 +41,7 @@ pub(super) fn step(record: &Record, sequel: &Sequel) {
     let event = record
         .event
         .as_ref()
-        .map(|(event, _)| &**event)
+        .map(|(event, _)| event)
         .or(sequel.receipt.as_ref().map(|(event, _)| event));
     let Some(event) = event else { return };
     let what = match event.kind {

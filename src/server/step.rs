@@ -90,7 +90,7 @@ impl Step {
         let who = event.sender.clone();
         let (kept, receipt) = match resumed {
             true => (None, Some((event, key))),
-            false => (Some((Arc::new(event), audience)), None),
+            false => (Some((event, audience)), None),
         };
         let member = room.member(key);
         let entered = member.filter(|_| !resumed).map(|m| StoredMember {
@@ -149,7 +149,7 @@ impl Step {
         let record = Record {
             room: room.id().clone(),
             clock: room.clock(),
-            event: Some((Arc::new(event), audience)),
+            event: Some((event, audience)),
             author: Some(author),
             roster: Roster::Same,
         };
@@ -177,7 +177,7 @@ impl Step {
         let record = Record {
             room: room.id().clone(),
             clock: room.clock(),
-            event: Some((Arc::new(event), Audience::Room)),
+            event: Some((event, Audience::Room)),
             author: None,
             roster: Roster::Parted {
                 key,
