@@ -4,7 +4,7 @@
 //! `cargo bench` runs it.
 
 use chitchat::chat::{Ask, Audience, Event, MemberKey, Name, Room, RoomId, Said};
-use chitchat::wire::{Encoded, Frame, encode};
+use chitchat::wire::{Frame, Group};
 use crossbeam_channel::unbounded;
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -44,8 +44,10 @@ fn stamped(room: &mut Room) -> Event {
     }
 }
 
-fn group(room: &mut Room, events: usize) -> Vec<Encoded> {
-    (0..events).map(|_| encode(&stamped(room), false)).collect()
+fn group(room: &mut Room, events: usize) -> Group {
+    let mut group = Group::default();
+    (0..events).for_each(|_| group.push(&stamped(room), false));
+    group
 }
 
 #[divan::bench(args = [10, 256])]
@@ -57,7 +59,11 @@ fn stamp(bencher: Bencher, members: u64) {
 #[divan::bench]
 fn encode_one(bencher: Bencher) {
     let event = stamped(&mut room(1));
-    bencher.bench_local(|| encode(&event, false));
+    let mut group = Group::default();
+    bencher.bench_local(|| {
+        group.clear();
+        group.push(&event, false);
+    });
 }
 
 /// A group becomes one frame for those who accept batches …
@@ -66,7 +72,7 @@ fn frame_of_a_group(bencher: Bencher, events: usize) {
     let group = group(&mut room(1), events);
     bencher
         .counter(ItemsCount::new(events))
-        .bench_local(|| Frame::batch(&group));
+        .bench_local(|| group.batch());
 }
 
 /// … and one frame an event for the others.
@@ -75,7 +81,7 @@ fn frames_of_a_group(bencher: Bencher, events: usize) {
     let group = group(&mut room(1), events);
     bencher
         .counter(ItemsCount::new(events))
-        .bench_local(|| group.iter().map(Frame::single).collect::<Vec<_>>());
+        .bench_local(|| group.singles().collect::<Vec<_>>());
 }
 
 /// A group of 64 to every member's queue: stamped, encoded, framed, and shared
@@ -88,7 +94,7 @@ fn group_to_all(bencher: Bencher, members: u64) {
     bencher
         .counter(ItemsCount::new(EVENTS * members as usize))
         .bench_local(|| {
-            let frame = Frame::batch(&group(&mut room, EVENTS));
+            let frame = group(&mut room, EVENTS).batch();
             for (queue, taken) in &queues {
                 let _ = queue.send(frame.clone());
                 drop(taken.try_recv());
@@ -99,6 +105,6 @@ fn group_to_all(bencher: Bencher, members: u64) {
 /// What every member costs beyond the first: a reference to the same bytes.
 #[divan::bench]
 fn share_a_frame(bencher: Bencher) {
-    let frame = Frame::batch(&group(&mut room(1), 64));
+    let frame = group(&mut room(1), 64).batch();
     bencher.bench_local(|| frame.clone());
 }

@@ -4,8 +4,8 @@
 #![no_main]
 
 use chitchat_fuzz::wire::{
-    CHAT_CALL, CHAT_SIGHTINGS, ClientFrame, Frame, HEALTH_CHECK, HISTORY_CALL, REFLECT,
-    ROOMS_CALL, Request, WHO_CALL, encode, read_requests,
+    CHAT_CALL, CHAT_SIGHTINGS, ClientFrame, Group, HEALTH_CHECK, HISTORY_CALL, REFLECT,
+    ROOMS_CALL, Request, WHO_CALL, read_requests,
 };
 use grpcio::{GrpcSlice, Marshaller, MessageReader};
 use libfuzzer_sys::fuzz_target;
@@ -59,11 +59,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(Some(&frame.requests), again.as_ref());
     }
     if let Some(events) = read(&CHAT_CALL.resp_mar, bytes, piece) {
-        let encoded: Vec<_> = events
-            .iter()
-            .map(|r| encode(&r.event, r.replayed))
-            .collect();
-        let frame = Frame::batch(&encoded);
+        let mut group = Group::default();
+        (events.iter()).for_each(|r| group.push(&r.event, r.replayed));
+        let frame = group.batch();
         assert_eq!(
             read(&CHAT_CALL.resp_mar, frame.bytes(), piece),
             Some(events)

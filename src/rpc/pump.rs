@@ -331,7 +331,7 @@ mod tests {
 
     use crate::chat::{Event, Kind};
     use crate::rpc::{ConnectionLimits, Dialler, EventReader, Keepalive, Listener};
-    use crate::wire::{Ending, Frame, encode};
+    use crate::wire::{Ending, Frame};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -358,7 +358,7 @@ mod tests {
             wall_ms: 0,
             to: None,
         };
-        Frame::single(&encode(&event, false))
+        Frame::single(&event, false)
     }
 
     fn times(reader: &mut EventReader) -> Vec<i64> {

@@ -18,7 +18,7 @@ use super::step::{Change, Seat, Sequel};
 use crate::chat::{Audience, Event, MemberKey, RoomId};
 use crate::history::Record;
 use crate::rpc::Overflow;
-use crate::wire::{Encoded, Ending, Frame, encode};
+use crate::wire::{Ending, Frame, Group};
 
 pub(super) struct Fanout {
     metrics: Arc<Metrics>,
@@ -34,7 +34,7 @@ pub(super) struct Fanout {
 struct Seats {
     seats: Vec<Seat>,
     index: HashMap<MemberKey, usize>,
-    waiting: Vec<Encoded>,
+    waiting: Group,
     /// Who said it: they wait for it, since it is their receipt.
     authors: Vec<MemberKey>,
     /// What was handed out since the last look, and who was let go.
@@ -201,14 +201,13 @@ impl Seats {
         author: Option<MemberKey>,
         here: Option<MemberKey>,
     ) {
-        let encoded = encode(event, false);
         if log::log_enabled!(target: report::TARGET, log::Level::Debug) {
             for seat in self.seats.iter().filter(|s| audience.includes(s.key)) {
                 report::deliver(room, event, &seat.name);
             }
         }
         let (Audience::One(first) | Audience::Two(first, _)) = audience else {
-            self.waiting.push(encoded);
+            self.waiting.push(event, false);
             if self.authors.last() != author.as_ref() {
                 self.authors.extend(author);
             }
@@ -219,7 +218,7 @@ impl Seats {
             _ => None,
         };
         self.hand_out(here);
-        let frame = Frame::single(&encoded);
+        let frame = Frame::single(event, false);
         for key in std::iter::once(first).chain(second) {
             let Some(&at) = self.index.get(&key) else {
                 continue;
@@ -254,10 +253,10 @@ impl Seats {
             let seat = &self.seats[at];
             let queued = if seat.batches {
                 seat.outbox
-                    .queue(batch.get_or_insert_with(|| Frame::batch(&self.waiting)))
+                    .queue(batch.get_or_insert_with(|| self.waiting.batch()))
             } else {
                 if singles.is_empty() {
-                    singles.extend(self.waiting.iter().map(Frame::single));
+                    singles.extend(self.waiting.singles());
                 }
                 singles
                     .iter()

@@ -5,7 +5,7 @@ use super::House;
 use crate::chat::{MemberKey, RoomId};
 use crate::history::{HistoryError, Span};
 use crate::rpc::PastSender;
-use crate::wire::{Ending, Frame, PastAsk, encode};
+use crate::wire::{Ending, Group, PastAsk};
 
 /// Events that are read at once.
 const PAGE: usize = 256;
@@ -90,10 +90,11 @@ impl<'a> Walk<'a> {
         };
         self.position = last.time;
         self.may_begin_later = false;
-        let encoded: Vec<_> = events.iter().map(|event| encode(event, true)).collect();
+        let mut group = Group::default();
+        events.iter().for_each(|event| group.push(event, true));
         out.send(match self.batches {
-            true => vec![Frame::batch(&encoded)],
-            false => encoded.iter().map(Frame::single).collect(),
+            true => vec![group.batch()],
+            false => group.singles().collect(),
         })?;
         Ok(true)
     }

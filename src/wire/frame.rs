@@ -1,11 +1,12 @@
 //! Frames of events, as the server sends and a client reads them.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
 use grpcio::{GrpcSlice, MessageReader};
 use protobuf::{CodedInputStream, Enum, EnumOrUnknown, Message};
 
-use super::field::{put_number, put_text, put_varint, varint_len};
+use super::field::{put_number, put_text, put_varint};
 use super::generated::chat::{EventType, ServerMessage};
 use crate::chat::{Event, Kind, SERVER_ID, SERVER_NAME};
 
@@ -18,9 +19,64 @@ pub struct Received {
     pub replayed: bool,
 }
 
-/// The bytes of one event, ready to be sent alone or in a batch.
-#[derive(Debug, Clone)]
-pub struct Encoded(Vec<u8>);
+/// Events of one room on their way to its members, encoded: in one piece, since
+/// most members take them as a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// The batch.
+    bytes: Vec<u8>,
+    /// Where in it each event is.
+    events: Vec<Range<usize>>,
+    /// The last event, whose length stands before it.
+    last: Vec<u8>,
+}
+
+impl Group {
+    /// Adds an event.
+    pub fn push(&mut self, event: &Event, replayed: bool) {
+        const BATCH: u64 = 15 << 3 | 2;
+        self.last.clear();
+        encode(&mut self.last, event, replayed);
+        put_varint(&mut self.bytes, BATCH);
+        put_varint(&mut self.bytes, self.last.len() as u64);
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(&self.last);
+        self.events.push(begin..self.bytes.len());
+    }
+
+    /// How many events it has.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Takes all events out.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.events.clear();
+    }
+
+    /// A frame that holds all, for a client that accepts batches.
+    pub fn batch(&self) -> Frame {
+        Frame {
+            slice: GrpcSlice::from(self.bytes.as_slice()),
+            events: self.events.len() as u32,
+            is_batch: true,
+        }
+    }
+
+    /// A frame for each.
+    pub fn singles(&self) -> impl Iterator<Item = Frame> {
+        let bytes = |event: &Range<usize>| &self.bytes[event.clone()];
+        self.events
+            .iter()
+            .map(move |event| Frame::of_bytes(bytes(event)))
+    }
+}
 
 /// An encoded frame. Clones share the bytes, so that one encoding serves every
 /// member of a room.
@@ -33,41 +89,18 @@ pub struct Frame {
 
 impl Frame {
     /// A frame that is this event.
-    pub fn single(event: &Encoded) -> Self {
-        Self {
-            slice: GrpcSlice::from(event.0.as_slice()),
-            events: 1,
-            is_batch: false,
-        }
+    pub fn single(event: &Event, replayed: bool) -> Self {
+        let mut bytes = Vec::with_capacity(64 + event.sender.len() + event.text.len());
+        encode(&mut bytes, event, replayed);
+        Self::of_bytes(&bytes)
     }
 
-    /// A message of another service, which counts as one event.
+    /// A frame that is a message of these bytes, which counts as one event.
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self {
             slice: GrpcSlice::from(bytes),
             events: 1,
             is_batch: false,
-        }
-    }
-
-    /// A frame that holds these events, in order, for a client that accepts
-    /// batches.
-    pub fn batch(events: &[Encoded]) -> Self {
-        const BATCH: u64 = 15 << 3 | 2;
-        let size = events
-            .iter()
-            .map(|e| 1 + varint_len(e.0.len() as u64) + e.0.len())
-            .sum();
-        let mut bytes = Vec::with_capacity(size);
-        for event in events {
-            put_varint(&mut bytes, BATCH);
-            put_varint(&mut bytes, event.0.len() as u64);
-            bytes.extend_from_slice(&event.0);
-        }
-        Self {
-            slice: GrpcSlice::from(bytes),
-            events: events.len() as u32,
-            is_batch: true,
         }
     }
 
@@ -122,19 +155,17 @@ impl Frame {
 ///
 /// By hand, because it stands between the stamp and every outbox: the
 /// generated message would first copy every text.
-pub fn encode(event: &Event, replayed: bool) -> Encoded {
-    let mut out = Vec::with_capacity(48 + event.sender.len() + event.text.len());
-    put_number(&mut out, 1, event.sender_id as i64);
-    put_text(&mut out, 2, &event.sender);
-    put_text(&mut out, 4, &event.text);
-    put_number(&mut out, 5, kind_on_wire(event.kind).value() as i64);
-    put_number(&mut out, 6, event.time);
-    put_number(&mut out, 7, event.seq as i64);
-    put_number(&mut out, 8, event.sent);
-    put_number(&mut out, 9, replayed as i64);
-    put_text(&mut out, 10, event.to.as_deref().unwrap_or(""));
-    put_number(&mut out, 11, event.wall_ms);
-    Encoded(out)
+fn encode(out: &mut Vec<u8>, event: &Event, replayed: bool) {
+    put_number(out, 1, event.sender_id as i64);
+    put_text(out, 2, &event.sender);
+    put_text(out, 4, &event.text);
+    put_number(out, 5, kind_on_wire(event.kind).value() as i64);
+    put_number(out, 6, event.time);
+    put_number(out, 7, event.seq as i64);
+    put_number(out, 8, event.sent);
+    put_number(out, 9, replayed as i64);
+    put_text(out, 10, event.to.as_deref().unwrap_or(""));
+    put_number(out, 11, event.wall_ms);
 }
 
 fn kind_on_wire(kind: Kind) -> EventType {
@@ -261,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_encoded_by_hand_is_what_the_generated_code_reads() {
         for n in [1, 2, 127, 128, 300, 70_000] {
-            let frame = Frame::single(&encode(&event(n), n % 3 == 0));
+            let frame = Frame::single(&event(n), n % 3 == 0);
             assert_eq!(
                 decoded(&frame),
                 [Received {
@@ -275,18 +306,22 @@ mod tests {
     #[test]
     fn a_batch_holds_its_events_in_order() {
         let events: Vec<_> = (1..=50).map(event).collect();
-        let encoded: Vec<_> = events.iter().map(|e| encode(e, false)).collect();
-        let frame = Frame::batch(&encoded);
+        let group = |events: &[Event]| {
+            let mut group = Group::default();
+            events.iter().for_each(|e| group.push(e, false));
+            group
+        };
+        let whole = group(&events);
+        let frame = whole.batch();
         assert_eq!(frame.events(), 50);
         let texts: Vec<_> = decoded(&frame).into_iter().map(|r| r.event).collect();
         assert_eq!(texts, events);
-        let halves = encoded.chunks(20).map(Frame::batch).collect();
+        let halves = events.chunks(20).map(|part| group(part).batch()).collect();
         let joined = Frame::join(halves);
         assert_eq!((joined.events(), joined.len()), (50, frame.len()));
         assert_eq!(decoded(&joined), decoded(&frame));
-        assert_eq!(
-            decoded(&Frame::batch(&encoded[..1])),
-            decoded(&Frame::single(&encoded[0]))
-        );
+        let singles = whole.singles().flat_map(|frame| decoded(&frame));
+        let texts: Vec<_> = singles.map(|r| r.event).collect();
+        assert_eq!(texts, events);
     }
 }

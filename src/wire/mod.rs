@@ -23,7 +23,7 @@ mod generated_v1alpha {
 }
 
 pub use ending::Ending;
-pub use frame::{Encoded, Frame, Received, encode};
+pub use frame::{Frame, Group, Received};
 pub use method::{
     CHAT, CHAT_CALL, CHAT_SIGHTINGS, HISTORY, HISTORY_CALL, ROOMS, ROOMS_CALL, SERVICE, WHO,
     WHO_CALL,

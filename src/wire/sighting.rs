@@ -99,7 +99,7 @@ fn sighting(mut rest: &[u8]) -> Option<Sighting> {
 mod tests {
     use super::*;
     use crate::chat::Event;
-    use crate::wire::{Frame, encode};
+    use crate::wire::{Frame, Group};
 
     fn event(kind: Kind, sender_id: i32, text: &str) -> Event {
         Event {
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn what_the_server_encodes_is_seen_alone_and_in_batches() {
         let events = [
-            encode(&event(Kind::Message, -3300, "#0000002a and more"), false),
-            encode(&event(Kind::Join, 7, "hi"), true),
-            encode(&event(Kind::Message, SERVER_ID, ""), false),
-            encode(&event(Kind::Leave, 7, ""), false),
+            event(Kind::Message, -3300, "#0000002a and more"),
+            event(Kind::Join, 7, "hi"),
+            event(Kind::Message, SERVER_ID, ""),
+            event(Kind::Leave, 7, ""),
         ];
         let expected = [
             seen(Kind::Message, -3300, *b"#0000002a"),
@@ -140,17 +140,20 @@ mod tests {
             seen(Kind::Refusal, SERVER_ID, [0; HEAD_BYTES]),
             seen(Kind::Leave, 7, [0; HEAD_BYTES]),
         ];
+        let mut group = Group::default();
         for (event, expected) in events.iter().zip(expected) {
-            let frame = Frame::single(event);
+            let replayed = event.kind == Kind::Join;
+            let frame = Frame::single(event, replayed);
             assert_eq!(sightings(frame.bytes()), Some(vec![expected]));
+            group.push(event, replayed);
         }
-        let batch = Frame::batch(&events);
+        let batch = group.batch();
         assert_eq!(sightings(batch.bytes()), Some(expected.to_vec()));
     }
 
     #[test]
     fn what_is_cut_off_is_recognised() {
-        let frame = Frame::single(&encode(&event(Kind::Message, 1, "a text"), false));
+        let frame = Frame::single(&event(Kind::Message, 1, "a text"), false);
         let whole = frame.bytes();
         assert_eq!(sightings(&whole[..whole.len() - 1]), None);
         assert_eq!(sightings(&[0xff; 12]), None);

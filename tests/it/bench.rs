@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
-use chitchat::wire::{CHAT, Frame, Request, encode, read_requests};
+use chitchat::wire::{CHAT, Frame, Request, read_requests};
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::sink::SinkExt;
 use futures_util::stream::StreamExt;
@@ -369,7 +369,7 @@ fn serve(
     let (outbox, mut events) = unbounded::<Event>();
     ctx.spawn(async move {
         while let Some(event) = events.next().await {
-            let frame = Frame::single(&encode(&event, false));
+            let frame = Frame::single(&event, false);
             if sink.send((frame, WriteFlags::default())).await.is_err() {
                 return;
             }
