@@ -60,7 +60,7 @@ pub enum Roster {
     /// Not at all.
     Same,
     /// This participant is in the room now (`present` is true).
-    Entered(StoredMember),
+    Entered(Box<StoredMember>),
     /// This participant left.
     Parted {
         /// Who.

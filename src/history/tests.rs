@@ -129,7 +129,7 @@ impl Model {
                 };
                 self.present.push(member.clone());
                 let event = self.event(random, Kind::Join, Audience::Room);
-                self.record(Some(event), None, Roster::Entered(member))
+                self.record(Some(event), None, Roster::Entered(Box::new(member)))
             }
             (1 | 2, Some(at)) => {
                 let mut member = self.present.remove(at);
@@ -199,7 +199,7 @@ impl Model {
         Record {
             room: self.id.clone(),
             clock: self.clock,
-            event: event.map(|(event, audience)| (event, audience)),
+            event,
             author,
             roster,
         }

@@ -86,7 +86,7 @@ impl Fanout {
                 // newcomer does not.
                 Change::Attach(seat) => {
                     room.hand_out(here);
-                    room.attach(seat, self.ended.as_ref());
+                    room.attach(*seat, self.ended.as_ref());
                 }
                 Change::Detach(key, ending) => {
                     room.hand_out(here);
@@ -104,7 +104,7 @@ impl Fanout {
             if let Some((event, audience)) = &record.event {
                 room.take(&record.room, event, *audience, record.author, here);
             }
-            if let Some((event, key)) = &sequel.receipt {
+            if let Some((event, key)) = sequel.receipt.as_deref() {
                 room.take(&record.room, event, Audience::One(*key), None, here);
             }
             if touched.last() != Some(&record.room.no) {

@@ -42,7 +42,7 @@ pub(super) fn step(record: &Record, sequel: &Sequel) {
         .event
         .as_ref()
         .map(|(event, _)| event)
-        .or(sequel.receipt.as_ref().map(|(event, _)| event));
+        .or(sequel.receipt.as_deref().map(|(event, _)| event));
     let Some(event) = event else { return };
     let what = match event.kind {
         Kind::Join if sequel.receipt.is_some() => What::Resume,

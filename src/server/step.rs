@@ -10,7 +10,8 @@ use crate::history::{Record, Roster};
 use crate::rpc::Outbox;
 use crate::wire::Ending;
 
-/// One step of a room: what is kept of it, and what comes of it then.
+/// One step of a room: what is kept of it, and what comes of it then. There is
+/// one for each line of text, so what few have is behind a pointer.
 pub(super) struct Step {
     pub record: Record,
     pub sequel: Sequel,
@@ -19,7 +20,7 @@ pub(super) struct Step {
 /// What comes of a step once it is kept.
 pub(super) struct Sequel {
     /// What the participant alone is told and nobody keeps.
-    pub receipt: Option<(Event, MemberKey)>,
+    pub receipt: Option<Box<(Event, MemberKey)>>,
     /// How the room's outboxes change, before the event is handed out.
     pub change: Change,
     /// Whom it is about.
@@ -35,7 +36,7 @@ pub(super) enum Change {
     None,
     /// From here on this participant gets everything through this outbox; one
     /// that it had before ends as replaced.
-    Attach(Seat),
+    Attach(Box<Seat>),
     /// This participant gets no more; its outbox ends so.
     Detach(MemberKey, Ending),
     /// As `Detach`, and its session is told.
@@ -55,14 +56,14 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The seat, now that it is known whose it is.
-    pub fn granted_to(self, key: MemberKey) -> Seat {
-        Seat {
+    pub fn granted_to(self, key: MemberKey) -> Box<Seat> {
+        Box::new(Seat {
             key,
             name: self.name,
             outbox: self.outbox,
             batches: self.batches,
             ready: self.ready,
-        }
+        })
     }
 }
 
@@ -89,18 +90,20 @@ impl Step {
         } = joined;
         let who = event.sender.clone();
         let (kept, receipt) = match resumed {
-            true => (None, Some((event, key))),
+            true => (None, Some(Box::new((event, key)))),
             false => (Some((event, audience)), None),
         };
         let member = room.member(key);
-        let entered = member.filter(|_| !resumed).map(|m| StoredMember {
-            key: m.key,
-            id: m.id,
-            name: m.name.clone(),
-            secret: m.secret,
-            joined: m.joined,
-            last_sent: m.last_sent,
-            present: true,
+        let entered = member.filter(|_| !resumed).map(|m| {
+            Box::new(StoredMember {
+                key: m.key,
+                id: m.id,
+                name: m.name.clone(),
+                secret: m.secret,
+                joined: m.joined,
+                last_sent: m.last_sent,
+                present: true,
+            })
         });
         Self {
             record: Record {
@@ -201,7 +204,7 @@ impl Step {
     fn repeated(room: &Room, notice: Event, author: MemberKey, who: Arc<str>, id: i32) -> Self {
         let mut step = Self::changed(room, Change::None);
         step.sequel = Sequel {
-            receipt: Some((notice, author)),
+            receipt: Some(Box::new((notice, author))),
             who,
             id,
             ..step.sequel

@@ -201,7 +201,7 @@ fn a_group_that_fails_leaves_nothing_and_closes_the_journal() {
     let mut opened = open(&path).unwrap();
     opened.journal.append(&messages(1..=2)).unwrap();
     let mut group = messages(3..=5);
-    group[0].roster = Roster::Entered(StoredMember {
+    group[0].roster = Roster::Entered(Box::new(StoredMember {
         key: MemberKey(1),
         id: 1,
         name: Name::parse("Alex").unwrap(),
@@ -209,7 +209,7 @@ fn a_group_that_fails_leaves_nothing_and_closes_the_journal() {
         joined: 3,
         last_sent: 0,
         present: true,
-    });
+    }));
     group.extend(messages(4..=4)); // no Lamport time is used twice
     let why = opened.journal.append(&group).unwrap_err();
     assert!(matches!(why, HistoryError::Store(_)), "{why:?}");
