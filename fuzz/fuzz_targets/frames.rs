@@ -25,7 +25,9 @@ fn written<T>(marshaller: &Marshaller<T>, value: &T) -> Vec<u8> {
 /// As the server reads a frame.
 fn requests(bytes: &[u8], piece: usize) -> Option<Vec<Request>> {
     let pieces = bytes.chunks(piece).map(<[u8]>::to_vec);
-    read_requests(MessageReader::new(pieces), bytes.len()).ok()
+    let mut requests = Vec::new();
+    let read = read_requests(MessageReader::new(pieces), bytes.len(), &mut requests);
+    read.ok().map(|()| requests)
 }
 
 /// Reads, writes and reads again.

@@ -11,6 +11,7 @@
 mod args;
 mod caller;
 mod dial;
+mod inbox;
 mod lane;
 mod listen;
 mod many;
@@ -24,10 +25,11 @@ mod tls;
 pub use args::{ConnectionLimits, Keepalive, MAX_RECEIVE_BYTES, log_through_log};
 pub use caller::Caller;
 pub use dial::{Access, CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
+pub use inbox::StreamEnd;
 pub use listen::{
     ListenError, Listener, Listening, Question, Reply, Stopping, Streamed, is_exposed,
 };
 pub use many::{Outgoing, OutgoingQueue, outgoing};
 pub use outbox::{Outbox, Overflow, PastSender};
-pub use stream::{Connection, Inbound, Kick, StreamEnd};
+pub use stream::{Connection, Kick};
 pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

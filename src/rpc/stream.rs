@@ -3,35 +3,27 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, bounded,
-};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::stream::StreamExt;
-use futures_util::task::AtomicWaker;
 use grpcio::{MessageReader, RequestStream, RpcContext};
 
 use super::caller::Caller;
+use super::inbox::{Inbox, StreamEnd};
 use super::outbox::Outbox;
 use super::pump::{ServerSink, outbox, write_pump};
-use crate::wire::{Ending, Request, read_requests};
-
-/// Frames that wait for the session thread. When they are this many, the read
-/// pump stops reading, and HTTP/2's flow control slows that one client.
-const INBOX_FRAMES: usize = 64;
+use crate::wire::{Ending, Request};
 
 /// A stream: an inbox that its pump fills and an outbox that its pump empties.
 /// Dropping it ends the call, however far the client has read.
 pub struct Connection {
     /// Who is at the other end.
     pub caller: Caller,
-    inbox: Receiver<Inbound>,
-    reader: Arc<Reader>,
+    inbox: Arc<Inbox>,
     outbox: Outbox,
     /// Disconnected when the write pump has ended.
     written: Receiver<()>,
@@ -39,102 +31,38 @@ pub struct Connection {
     left_alone: bool,
 }
 
-/// What comes in on a stream.
-#[derive(Debug)]
-pub enum Inbound {
-    /// A frame.
-    Requests(Vec<Request>),
-    /// The last thing that comes.
-    Ended(StreamEnd),
-}
-
-/// Why nothing more comes in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The client closed its half, or vanished: gRPC does not tell these apart.
-    Closed,
-    /// The call was cancelled or its connection was lost.
-    Lost,
-    /// A frame that cannot be read, and what the client is told of it.
-    Unreadable(Ending),
-    /// The server wants the session to end; the outbox says why.
-    Kicked,
-}
-
 /// Tells a session that it shall end, wherever it waits for its client.
 #[derive(Clone)]
-pub struct Kick(Arc<Reader>);
-
-struct Reader {
-    /// Holds a message once the session was kicked, for one that sleeps.
-    bell: (Sender<()>, Receiver<()>),
-    waker: AtomicWaker,
-    /// Woken when the session has taken something out of a full inbox.
-    space: AtomicWaker,
-    kicked: AtomicBool,
-    finished: AtomicBool,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self {
-            bell: bounded(1),
-            waker: AtomicWaker::new(),
-            space: AtomicWaker::new(),
-            kicked: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
-        }
-    }
-}
+pub struct Kick(Arc<Inbox>);
 
 impl Kick {
     /// Ends the session's wait. Harmless afterwards.
     pub fn kick(&self) {
-        self.0.kicked.store(true, Ordering::Release);
-        self.0.waker.wake();
-        self.0.space.wake();
-        let _ = self.0.bell.0.try_send(()); // it rings already
+        self.0.kick();
     }
 }
 
 impl Connection {
-    /// Waits for the next frame. After [`Inbound::Ended`] nothing comes.
-    pub fn recv(&self) -> Inbound {
-        if let Some(inbound) = self.try_recv() {
-            return inbound;
-        }
-        // What is on its way has come after one yield. A plain `recv` yields
-        // several times, which costs a thousand busy sessions more than their
-        // work; selecting sleeps at once.
-        std::thread::yield_now();
-        let mut select = Select::new();
-        select.recv(&self.inbox);
-        let inbound = select.select().recv(&self.inbox);
-        self.reader.space.wake();
-        inbound.unwrap_or(Inbound::Ended(StreamEnd::Lost))
+    /// Waits until the client has sent something, or nothing comes any more.
+    pub fn wait(&self) {
+        self.inbox.wait();
     }
 
-    /// As [`recv`](Self::recv), but for at most `patience`.
-    pub fn recv_timeout(&self, patience: Duration) -> Option<Inbound> {
-        let inbound = match self.inbox.recv_timeout(patience) {
-            Ok(inbound) => inbound,
-            Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => Inbound::Ended(StreamEnd::Lost),
-        };
-        self.reader.space.wake();
-        Some(inbound)
+    /// As [`wait`](Self::wait), but for at most `patience`. Returns whether it
+    /// has.
+    pub fn wait_for(&self, patience: Duration) -> bool {
+        self.inbox.wait_for(patience)
     }
 
-    /// The next frame, if it is there.
-    pub fn try_recv(&self) -> Option<Inbound> {
-        let inbound = self.inbox.try_recv().ok();
-        self.reader.space.wake();
-        inbound
+    /// Moves all that the client has sent into `requests`, which is empty.
+    /// Returns why nothing comes after that, if nothing does.
+    pub fn take(&self, requests: &mut Vec<Request>) -> Option<StreamEnd> {
+        self.inbox.take(requests)
     }
 
     /// Sleeps. Returns false, early, when the session is kicked.
     pub fn sleep(&self, time: Duration) -> bool {
-        self.reader.bell.1.recv_timeout(time).is_err()
+        self.inbox.sleep(time)
     }
 
     /// A handle on the way out.
@@ -144,7 +72,7 @@ impl Connection {
 
     /// A handle that ends the session's wait.
     pub fn kick(&self) -> Kick {
-        Kick(self.reader.clone())
+        Kick(self.inbox.clone())
     }
 
     /// Whether nothing goes out any more, because the client has gone or has
@@ -179,9 +107,7 @@ impl Drop for Connection {
         if !self.left_alone {
             self.outbox.abandon();
         }
-        self.reader.finished.store(true, Ordering::Release);
-        self.reader.waker.wake();
-        self.reader.space.wake();
+        self.inbox.finish();
     }
 }
 
@@ -193,10 +119,8 @@ pub(super) fn open(
     sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
-    let (into_inbox, inbox) = bounded(INBOX_FRAMES);
-    let connection = open_outward(ctx, sink, outbox_bound, inbox);
-    let reader = connection.reader.clone();
-    let pump = read_pump(frames, max_frame_bytes, into_inbox, reader);
+    let connection = open_outward(ctx, sink, outbox_bound);
+    let pump = read_pump(frames, max_frame_bytes, connection.inbox.clone());
     ctx.spawn(guarded("read", pump));
     connection
 }
@@ -207,17 +131,12 @@ pub(super) fn open_reply(
     sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
-    open_outward(ctx, sink, outbox_bound, bounded(0).1)
+    open_outward(ctx, sink, outbox_bound)
 }
 
-fn open_outward(
-    ctx: &RpcContext<'_>,
-    sink: impl ServerSink,
-    outbox_bound: usize,
-    inbox: Receiver<Inbound>,
-) -> Connection {
-    let reader = Arc::new(Reader::default());
-    let (outbox, pump) = outbox(outbox_bound, Kick(reader.clone()), sink);
+fn open_outward(ctx: &RpcContext<'_>, sink: impl ServerSink, outbox_bound: usize) -> Connection {
+    let inbox = Arc::new(Inbox::default());
+    let (outbox, pump) = outbox(outbox_bound, Kick(inbox.clone()), sink);
     let (writing, written) = bounded(0);
     ctx.spawn(guarded("write", async move {
         let _writing: Sender<()> = writing;
@@ -226,7 +145,6 @@ fn open_outward(
     Connection {
         caller: Caller::of(ctx),
         inbox,
-        reader,
         outbox,
         written,
         left_alone: false,
@@ -245,70 +163,44 @@ pub(super) async fn guarded(which: &'static str, pump: impl Future<Output = ()>)
 async fn read_pump(
     mut frames: RequestStream<MessageReader>,
     max_frame_bytes: usize,
-    inbox: Sender<Inbound>,
-    reader: Arc<Reader>,
+    inbox: Arc<Inbox>,
 ) {
+    let fill = Filling(inbox);
+    let inbox = &fill.0;
     loop {
-        let inbound = poll_fn(|cx| poll_read(&mut frames, max_frame_bytes, &reader, cx)).await;
-        let ended = matches!(inbound, Inbound::Ended(_));
-        let mut inbound = Some(inbound);
-        poll_fn(|cx| poll_deliver(&inbox, &mut inbound, &reader, cx)).await;
-        if ended {
+        poll_fn(|cx| inbox.poll_space(cx)).await;
+        let goes_on = match poll_fn(|cx| poll_read(&mut frames, inbox, cx)).await {
+            Ok(frame) => inbox.add(frame, max_frame_bytes),
+            Err(end) => inbox.end(end),
+        };
+        if !goes_on {
             break;
         }
     }
     // Dropping the frames before the answer is out would cancel the call.
-    poll_fn(|cx| {
-        reader.waker.register(cx.waker());
-        match reader.finished.load(Ordering::Acquire) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
+    poll_fn(|cx| inbox.poll_finished(cx)).await;
+}
+
+/// Says at the end of a read pump, however it comes, that nothing more comes.
+struct Filling(Arc<Inbox>);
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.end(StreamEnd::Lost);
+    }
 }
 
 fn poll_read(
     frames: &mut RequestStream<MessageReader>,
-    max_frame_bytes: usize,
-    reader: &Reader,
+    inbox: &Inbox,
     cx: &mut Context<'_>,
-) -> Poll<Inbound> {
-    reader.waker.register(cx.waker());
-    if reader.kicked.load(Ordering::Acquire) || reader.finished.load(Ordering::Acquire) {
-        return Poll::Ready(Inbound::Ended(StreamEnd::Kicked));
+) -> Poll<Result<MessageReader, StreamEnd>> {
+    if inbox.poll_over(cx).is_ready() {
+        return Poll::Ready(Err(StreamEnd::Kicked));
     }
     frames.poll_next_unpin(cx).map(|next| match next {
-        Some(Ok(frame)) => match read_requests(frame, max_frame_bytes) {
-            Ok(requests) => Inbound::Requests(requests),
-            Err(ending) => Inbound::Ended(StreamEnd::Unreadable(ending)),
-        },
-        Some(Err(_)) => Inbound::Ended(StreamEnd::Lost),
-        None => Inbound::Ended(StreamEnd::Closed),
+        Some(Ok(frame)) => Ok(frame),
+        Some(Err(_)) => Err(StreamEnd::Lost),
+        None => Err(StreamEnd::Closed),
     })
-}
-
-/// Waits, as a future, until the inbox has room or its session is gone.
-fn poll_deliver(
-    inbox: &Sender<Inbound>,
-    inbound: &mut Option<Inbound>,
-    reader: &Reader,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(item) = inbound.take() else {
-        return Poll::Ready(());
-    };
-    let Err(TrySendError::Full(item)) = inbox.try_send(item) else {
-        return Poll::Ready(());
-    };
-    // Registered, then tried again: room made in between is not overlooked.
-    reader.space.register(cx.waker());
-    let Err(TrySendError::Full(item)) = inbox.try_send(item) else {
-        return Poll::Ready(());
-    };
-    *inbound = Some(item);
-    match reader.finished.load(Ordering::Acquire) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
-    }
 }

@@ -17,7 +17,7 @@ use super::rooms::SharedRoom;
 use super::step::Claim;
 use super::{House, report, wall_ms};
 use crate::chat::{Ask, MemberKey, Name, RoomId, Secret, SessionNo};
-use crate::rpc::{Connection, Inbound, Listener, StreamEnd};
+use crate::rpc::{Connection, Listener, StreamEnd};
 use crate::wire::{Ending, Join, Request};
 
 /// A session needs little: its deepest calls are SQLite's. Thousands of them
@@ -137,40 +137,34 @@ impl From<Ending> for End {
 
 impl Session<'_> {
     fn converse(&mut self) -> End {
-        let first = match self.connection.recv_timeout(self.house.first_frame) {
-            None => return End::Fault(Ending::TooLate),
-            Some(Inbound::Requests(requests)) => requests,
-            Some(Inbound::Ended(end)) => return self.ended(end),
-        };
-        let mut requests = first.into_iter();
-        let Some(Request::Join(join)) = requests.next() else {
-            return End::Fault(Ending::NotJoined);
+        let connection = self.connection;
+        if !connection.wait_for(self.house.first_frame) {
+            return End::Fault(Ending::TooLate);
+        }
+        let mut first = Vec::new();
+        let mut end = connection.take(&mut first);
+        let mut first = first.into_iter();
+        let join = match (first.next(), &end) {
+            (Some(Request::Join(join)), _) => join,
+            (None, Some(end)) => return self.ended(end.clone()),
+            _ => return End::Fault(Ending::NotJoined),
         };
         if let Err(end) = self.join(*join) {
             return end;
         }
         let mut lull = Lull::new(LULL);
-        let mut waiting: Vec<Request> = requests.collect();
+        let mut waiting = first.collect();
         loop {
             if let Some(end) = self.take(&mut waiting) {
                 return end;
             }
+            if let Some(end) = end {
+                return self.ended(end);
+            }
             lull.done();
-            match self.connection.recv() {
-                Inbound::Requests(requests) => waiting.extend(requests),
-                Inbound::Ended(end) => return self.ended(end),
-            }
+            connection.wait();
             lull.gather();
-            loop {
-                match self.connection.try_recv() {
-                    Some(Inbound::Requests(requests)) => waiting.extend(requests),
-                    Some(Inbound::Ended(end)) => {
-                        let last = self.take(&mut waiting);
-                        return last.unwrap_or_else(|| self.ended(end));
-                    }
-                    None => break,
-                }
-            }
+            end = connection.take(&mut waiting);
         }
     }
 

@@ -91,12 +91,19 @@ pub struct ClientFrame {
     pub requests: Vec<Request>,
 }
 
-/// Reads a frame of a client, if it has at most so many bytes.
+/// Reads a frame of a client, if it has at most so many bytes, and adds what
+/// it holds to `requests`.
 ///
 /// # Errors
-/// How the stream of a client ends that sends such a frame.
-pub fn read_requests(frame: MessageReader, most: usize) -> Result<Vec<Request>, Ending> {
-    bounded(frame, most, |frame| read_whole(frame, requests))
+/// How the stream of a client ends that sends such a frame; nothing is added.
+pub fn read_requests(
+    frame: MessageReader,
+    most: usize,
+    requests: &mut Vec<Request>,
+) -> Result<(), Ending> {
+    bounded(frame, most, |frame| {
+        read_whole(frame, |bytes| add_requests(bytes, requests))
+    })
 }
 
 /// Reads a message of a client, if it has at most so many bytes.
@@ -119,15 +126,20 @@ pub(super) fn bounded<T>(
     })
 }
 
-fn requests(frame: &[u8]) -> grpcio::Result<Vec<Request>> {
-    if let Some(said) = said_by_hand(frame) {
-        return Ok(said);
+fn add_requests(frame: &[u8], requests: &mut Vec<Request>) -> grpcio::Result<()> {
+    let before = requests.len();
+    if add_said(frame, requests).is_some() {
+        return Ok(());
     }
+    requests.truncate(before);
     let message = JoinMsgLeave::parse_from_bytes(frame)?;
     if message.batch.is_empty() {
-        return Ok(vec![request(message)?]);
+        requests.push(request(message)?);
+        return Ok(());
     }
-    message.batch.into_iter().map(request).collect()
+    let batch: grpcio::Result<Vec<_>> = message.batch.into_iter().map(request).collect();
+    requests.extend(batch?);
+    Ok(())
 }
 
 // The fields of a MESSAGE, and the batch, in `proto/chat.proto`.
@@ -141,20 +153,21 @@ const BATCH: u64 = 16;
 
 /// What nearly every frame is: something said, one thing or several, and nothing
 /// unusual about it. The generated code reads all others. It takes four times as
-/// long, and copies a name that this server does not look at.
-fn said_by_hand(frame: &[u8]) -> Option<Vec<Request>> {
+/// long, and copies a name that this server does not look at. `None`: it is
+/// another, of which a part may have been added.
+fn add_said(frame: &[u8], requests: &mut Vec<Request>) -> Option<()> {
     if let Some(said) = said(frame) {
-        return Some(vec![said]);
+        requests.push(said);
+        return Some(());
     }
-    let mut batch = Vec::new();
     let mut rest = frame;
     while !rest.is_empty() {
         match field(&mut rest)? {
-            (BATCH, Value::Bytes(message)) => batch.push(said(message)?),
+            (BATCH, Value::Bytes(message)) => requests.push(said(message)?),
             _ => return None,
         }
     }
-    (!batch.is_empty()).then_some(batch)
+    (!frame.is_empty()).then_some(())
 }
 
 fn said(mut rest: &[u8]) -> Option<Request> {
@@ -292,6 +305,11 @@ mod tests {
         bytes.as_slice().to_vec()
     }
 
+    fn requests(frame: &[u8]) -> grpcio::Result<Vec<Request>> {
+        let mut requests = Vec::new();
+        add_requests(frame, &mut requests).map(|()| requests)
+    }
+
     fn say(text: &str, to: &str, sent: i64) -> Request {
         Request::Say {
             text: text.to_owned(),
@@ -348,7 +366,8 @@ mod tests {
                 });
                 let without = [&whole[..at], &whole[at + 1..]].concat();
                 for bytes in changed.chain([without, whole[..at].to_vec()]) {
-                    let read = said_by_hand(&bytes);
+                    let mut read = Vec::new();
+                    let read = add_said(&bytes, &mut read).map(|()| read);
                     by_hand += usize::from(read.is_some());
                     assert!(read.is_none() || read == generated(&bytes), "{bytes:?}");
                 }

@@ -380,7 +380,9 @@ fn serve(
         let mut me = 0;
         let lock = || -> MutexGuard<'_, Room> { room.lock().unwrap() };
         while let Some(Ok(frame)) = frames.next().await {
-            for request in read_requests(frame, usize::MAX).unwrap() {
+            let mut requests = Vec::new();
+            read_requests(frame, usize::MAX, &mut requests).unwrap();
+            for request in requests {
                 match request {
                     Request::Join(join) => {
                         me = join.id;

@@ -1,0 +1,211 @@
+//! The way into the server: an inbox for each stream, which the read pump fills
+//! and the session empties, all that has come at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use futures_util::task::AtomicWaker;
+use grpcio::MessageReader;
+
+use crate::wire::{Ending, Request, read_requests};
+
+/// Requests that wait for the session. When they are this many, the read pump
+/// stops reading, and HTTP/2's flow control slows that one client.
+const FULL: usize = 128;
+
+/// What the two ends of an inbox keep at most when they are empty.
+const KEPT: usize = 4 * FULL;
+
+/// Why nothing more comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The client closed its half, or vanished: gRPC does not tell these apart.
+    Closed,
+    /// The call was cancelled or its connection was lost.
+    Lost,
+    /// A frame that cannot be read, and what the client is told of it.
+    Unreadable(Ending),
+    /// The server wants the session to end; the outbox says why.
+    Kicked,
+}
+
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    /// Rings when something has come that the session waits for.
+    arrival: Condvar,
+    /// The read pump's task: woken to be told that the session is over, …
+    waker: AtomicWaker,
+    /// … or that a full inbox has been emptied.
+    space: AtomicWaker,
+    /// Holds a message once the session was kicked, for one that sleeps.
+    bell: (Sender<()>, Receiver<()>),
+    kicked: AtomicBool,
+    finished: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    /// Once set, nothing comes any more.
+    end: Option<StreamEnd>,
+    is_awaited: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.end.is_none()
+    }
+
+    /// Whether the session has to wait, which it then does.
+    fn awaits(&mut self) -> bool {
+        self.is_awaited = self.is_empty();
+        self.is_awaited
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            arrival: Condvar::new(),
+            waker: AtomicWaker::new(),
+            space: AtomicWaker::new(),
+            bell: bounded(1),
+            kicked: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The session's end.
+impl Inbox {
+    /// Waits until something is there.
+    pub(super) fn wait(&self) {
+        if !self.state().is_empty() {
+            return;
+        }
+        // What is on its way has come after one yield.
+        std::thread::yield_now();
+        let waited = self.arrival.wait_while(self.state(), State::awaits);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// As [`wait`](Self::wait), but for at most `patience`. Returns whether
+    /// something is there.
+    pub(super) fn wait_for(&self, patience: Duration) -> bool {
+        let waited = (self.arrival).wait_timeout_while(self.state(), patience, State::awaits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.is_empty()
+    }
+
+    /// Moves what is there into `requests`, which is empty, and says whether
+    /// nothing comes after that.
+    pub(super) fn take(&self, requests: &mut Vec<Request>) -> Option<StreamEnd> {
+        if requests.capacity() > KEPT {
+            *requests = Vec::new();
+        }
+        let end = {
+            let mut state = self.state();
+            std::mem::swap(&mut state.requests, requests);
+            state.end.clone()
+        };
+        if requests.len() >= FULL {
+            self.space.wake();
+        }
+        end
+    }
+
+    /// Sleeps. Returns false, early, when the session is kicked.
+    pub(super) fn sleep(&self, time: Duration) -> bool {
+        self.bell.1.recv_timeout(time).is_err()
+    }
+
+    /// Ends the session's wait. Harmless afterwards.
+    pub(super) fn kick(&self) {
+        self.kicked.store(true, Ordering::Release);
+        self.waker.wake();
+        self.space.wake();
+        let _ = self.bell.0.try_send(()); // it rings already
+    }
+
+    /// The session takes nothing more.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
+        self.waker.wake();
+        self.space.wake();
+    }
+}
+
+/// The read pump's end. Each `poll_` registers its task before it looks.
+impl Inbox {
+    /// Ready when the session is kicked or has finished.
+    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        match self.is_over() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Ready when the session has finished.
+    pub(super) fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        match self.finished.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Ready when there is room, or nothing more to be read.
+    pub(super) fn poll_space(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_space = || self.state().requests.len() < FULL || self.is_over();
+        if !has_space() {
+            self.space.register(cx.waker());
+            // Looked for again: room made in between is not overlooked.
+            if !has_space() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Adds what a frame of at most `most` bytes holds. Returns whether more may
+    /// come.
+    pub(super) fn add(&self, frame: MessageReader, most: usize) -> bool {
+        self.change(|state| {
+            if let Err(ending) = read_requests(frame, most, &mut state.requests) {
+                state.end = Some(StreamEnd::Unreadable(ending));
+            }
+        })
+    }
+
+    /// Nothing more comes. The first reason stands. Returns false.
+    pub(super) fn end(&self, why: StreamEnd) -> bool {
+        self.change(|state| {
+            state.end.get_or_insert(why);
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) -> bool {
+        let mut state = self.state();
+        change(&mut state);
+        let goes_on = state.end.is_none();
+        let is_awaited = std::mem::take(&mut state.is_awaited);
+        drop(state);
+        if is_awaited {
+            self.arrival.notify_one();
+        }
+        goes_on
+    }
+
+    fn is_over(&self) -> bool {
+        self.kicked.load(Ordering::Acquire) || self.finished.load(Ordering::Acquire)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
