@@ -431,7 +431,7 @@ impl Room {
         &mut self,
         key: MemberKey,
         session: SessionNo,
-        text: &str,
+        text: impl Into<String>,
         to: &str,
         sent: i64,
         wall_ms: i64,
@@ -459,7 +459,9 @@ impl Room {
         }
         member.last_sent = sent;
         let (id, name) = (member.id, member.name.clone());
-        let text = match check_text(text) {
+        let raw = text.into();
+        let text = match check_text(&raw) {
+            Ok(text) if text.len() == raw.len() => raw,
             Ok(text) => text.to_owned(),
             Err(why) => return self.refuse(key, why.to_string(), sent, wall_ms),
         };

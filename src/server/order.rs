@@ -183,7 +183,7 @@ impl Turn<'_> {
             sent,
             wall_ms,
         } = words;
-        let said = room.say(chair.key, session, &text, &to, sent, wall_ms);
+        let said = room.say(chair.key, session, text, &to, sent, wall_ms);
         let who = chair.name.to_shared();
         if let Some(step) = Step::of_said(room, said, chair.key, who, chair.id) {
             hand_over(house, step);

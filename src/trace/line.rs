@@ -181,9 +181,12 @@ pub fn client_process(name: &str) -> String {
 
 /// Whether a text needs no escapes.
 fn is_harmless(text: &str, also: char) -> bool {
-    !text
-        .chars()
-        .any(|c| c == '\\' || c == also || is_deceptive(c))
+    let is_plain = |c| c != '\\' && c != also;
+    // Most texts are seen through here, many bytes at a time.
+    let printable = (text.bytes()).fold(true, |all, b| {
+        all & matches!(b, b' '..=b'~') & is_plain(char::from(b))
+    });
+    printable || (text.chars()).all(|c| is_plain(c) && !is_deceptive(c))
 }
 
 fn escape_into(out: &mut String, text: &str, also: char) {
