@@ -119,7 +119,7 @@ pub(super) fn open(
     sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
-    let connection = open_outward(ctx, sink, outbox_bound);
+    let connection = open_reply(ctx, sink, outbox_bound);
     let pump = read_pump(frames, max_frame_bytes, connection.inbox.clone());
     ctx.spawn(guarded("read", pump));
     connection
@@ -131,10 +131,6 @@ pub(super) fn open_reply(
     sink: impl ServerSink,
     outbox_bound: usize,
 ) -> Connection {
-    open_outward(ctx, sink, outbox_bound)
-}
-
-fn open_outward(ctx: &RpcContext<'_>, sink: impl ServerSink, outbox_bound: usize) -> Connection {
     let inbox = Arc::new(Inbox::default());
     let (outbox, pump) = outbox(outbox_bound, Kick(inbox.clone()), sink);
     let (writing, written) = bounded(0);
