@@ -44,7 +44,7 @@ impl Departure {
     pub(super) fn announce(&self, room: &mut Room, why: &'static str, house: &House) {
         if let Some(parted) = room.expire(self.key, self.session, wall_ms()) {
             let step = Step::parted(room, parted, why, Change::None);
-            house.journal.hand_over(Message::Step(Box::new(step)));
+            house.journal.hand_over(Message::Step(step));
         }
     }
 }

@@ -43,9 +43,10 @@ const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(
 const LULL_A_SEAT: Duration = Duration::from_micros(20);
 
 /// What is handed over.
+#[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
 pub(super) enum Message {
     /// Something happened in a room.
-    Step(Box<Step>),
+    Step(Step),
     /// Nobody gets anything from now on: all outboxes end, for this reason,
     /// after what is in them.
     Close(Ending),

@@ -196,7 +196,7 @@ impl Turn<'_> {
 ///
 /// [`Journal::hand_over`]: super::journal::Journal::hand_over
 fn hand_over(house: &House, step: Step) {
-    house.journal.hand_over(Message::Step(Box::new(step)));
+    house.journal.hand_over(Message::Step(step));
 }
 
 fn join_here(house: &House, shared: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {

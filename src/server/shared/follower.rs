@@ -248,7 +248,7 @@ fn take_page(
         let is_detached = outcome.step.is_some();
         if let Some(step) = outcome.step {
             followed.events += u64::from(step.record.event.is_some());
-            house.journal.hand_over(Message::Step(Box::new(step)));
+            house.journal.hand_over(Message::Step(step));
         }
         if let (Some(waiter), Some(answer)) = (answer, outcome.answer) {
             let _ = waiter.send(answer); // it may have lost its patience
@@ -309,7 +309,7 @@ fn read_anew(
         ),
     }
     let cut = Step::changed(&followed.room.lock(), Change::DismissAll(Ending::ReadAnew));
-    house.journal.hand_over(Message::Step(Box::new(cut)));
+    house.journal.hand_over(Message::Step(cut));
     // When this is answered, nothing of the room is on its way any more.
     let (ask, answer) = bounded(1);
     house.journal.hand_over(Message::Measure(ask));

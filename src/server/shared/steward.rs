@@ -153,7 +153,7 @@ fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration) {
         for room in house.rooms.all() {
             let room = room.lock();
             let step = Step::changed(&room, Change::DismissAll(Ending::Unreachable));
-            house.journal.hand_over(Message::Step(Box::new(step)));
+            house.journal.hand_over(Message::Step(step));
         }
         house.journal.settle(None);
     }
