@@ -16,9 +16,6 @@ use crate::wire::{Ending, Request, read_requests};
 /// stops reading, and HTTP/2's flow control slows that one client.
 const FULL: usize = 128;
 
-/// What the two ends of an inbox keep at most when they are empty.
-const KEPT: usize = 4 * FULL;
-
 /// Why nothing more comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEnd {
@@ -101,12 +98,9 @@ impl Inbox {
         !state.is_empty()
     }
 
-    /// Moves what is there into `requests`, which is empty, and says whether
-    /// nothing comes after that.
+    /// Moves what is there into `requests`, which is empty, and says why nothing
+    /// comes after that, if nothing does.
     pub(super) fn take(&self, requests: &mut Vec<Request>) -> Option<StreamEnd> {
-        if requests.capacity() > KEPT {
-            *requests = Vec::new();
-        }
         let end = {
             let mut state = self.state();
             std::mem::swap(&mut state.requests, requests);

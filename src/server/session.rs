@@ -28,6 +28,10 @@ const STACK_BYTES: usize = 256 * 1024;
 /// what comes meanwhile.
 const LULL: Duration = Duration::from_micros(20);
 
+/// Requests for which a session that waits keeps the space. One frame can hold
+/// many more.
+const SPACE_KEPT: usize = 256;
+
 /// How long a client may take to read the end of its stream.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
 
@@ -161,6 +165,7 @@ impl Session<'_> {
             if let Some(end) = end {
                 return self.ended(end);
             }
+            waiting.shrink_to(SPACE_KEPT);
             lull.done();
             connection.wait();
             lull.gather();
