@@ -161,8 +161,8 @@ async fn read_pump(
     max_frame_bytes: usize,
     inbox: Arc<Inbox>,
 ) {
-    let fill = Filling(inbox);
-    let inbox = &fill.0;
+    let filling = Filling(inbox);
+    let inbox = &filling.0;
     loop {
         poll_fn(|cx| inbox.poll_space(cx)).await;
         let goes_on = match poll_fn(|cx| poll_read(&mut frames, inbox, cx)).await {

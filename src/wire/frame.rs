@@ -54,10 +54,13 @@ impl Group {
         self.events.is_empty()
     }
 
-    /// Takes all events out.
+    /// Takes all events out. Of the space only what a group of some hundreds
+    /// needs is kept: each room has one.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(16 * 1024);
         self.events.clear();
+        self.events.shrink_to(256);
     }
 
     /// A frame that holds all, for a client that accepts batches.
