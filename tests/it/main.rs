@@ -29,6 +29,7 @@ mod shared_log;
 mod standard;
 mod stopping;
 mod terminal;
+mod terminal_losses;
 mod texts;
 mod tls;
 mod trace;
