@@ -33,10 +33,9 @@ pub(super) struct Inbox {
     state: Mutex<State>,
     /// Rings when something has come that the session waits for.
     arrival: Condvar,
-    /// The read pump's task: woken to be told that the session is over, …
-    waker: AtomicWaker,
-    /// … or that a full inbox has been emptied.
-    space: AtomicWaker,
+    /// The read pump's task: woken when the session is over, or has emptied a
+    /// full inbox.
+    pump: AtomicWaker,
     /// Holds a message once the session was kicked, for one that sleeps.
     bell: (Sender<()>, Receiver<()>),
     kicked: AtomicBool,
@@ -68,8 +67,7 @@ impl Default for Inbox {
         Self {
             state: Mutex::default(),
             arrival: Condvar::new(),
-            waker: AtomicWaker::new(),
-            space: AtomicWaker::new(),
+            pump: AtomicWaker::new(),
             bell: bounded(1),
             kicked: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -107,7 +105,7 @@ impl Inbox {
             state.end.clone()
         };
         if requests.len() >= FULL {
-            self.space.wake();
+            self.pump.wake();
         }
         end
     }
@@ -120,83 +118,65 @@ impl Inbox {
     /// Ends the session's wait. Harmless afterwards.
     pub(super) fn kick(&self) {
         self.kicked.store(true, Ordering::Release);
-        self.waker.wake();
-        self.space.wake();
+        self.pump.wake();
         let _ = self.bell.0.try_send(()); // it rings already
     }
 
     /// The session takes nothing more.
     pub(super) fn finish(&self) {
         self.finished.store(true, Ordering::Release);
-        self.waker.wake();
-        self.space.wake();
+        self.pump.wake();
     }
 }
 
 /// The read pump's end. Each `poll_` registers its task before it looks.
 impl Inbox {
-    /// Ready when the session is kicked or has finished.
-    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
-        match self.is_over() {
-            true => Poll::Ready(()),
+    /// Ready when another frame is to be read or, with an error, none any more.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), StreamEnd>> {
+        self.pump.register(cx.waker());
+        if self.kicked.load(Ordering::Acquire) || self.finished.load(Ordering::Acquire) {
+            return Poll::Ready(Err(StreamEnd::Kicked));
+        }
+        match self.state().requests.len() < FULL {
+            true => Poll::Ready(Ok(())),
             false => Poll::Pending,
         }
     }
 
     /// Ready when the session has finished.
     pub(super) fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
+        self.pump.register(cx.waker());
         match self.finished.load(Ordering::Acquire) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// Ready when there is room, or nothing more to be read.
-    pub(super) fn poll_space(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let has_space = || self.state().requests.len() < FULL || self.is_over();
-        if !has_space() {
-            self.space.register(cx.waker());
-            // Looked for again: room made in between is not overlooked.
-            if !has_space() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
+    /// Adds what a frame of at most `most` bytes holds.
+    ///
+    /// # Errors
+    /// Why the stream ends, if it cannot be read.
+    pub(super) fn add(&self, frame: MessageReader, most: usize) -> Result<(), StreamEnd> {
+        self.change(|state| read_requests(frame, most, &mut state.requests))
+            .map_err(StreamEnd::Unreadable)
     }
 
-    /// Adds what a frame of at most `most` bytes holds. Returns whether more may
-    /// come.
-    pub(super) fn add(&self, frame: MessageReader, most: usize) -> bool {
-        self.change(|state| {
-            if let Err(ending) = read_requests(frame, most, &mut state.requests) {
-                state.end = Some(StreamEnd::Unreadable(ending));
-            }
-        })
-    }
-
-    /// Nothing more comes. The first reason stands. Returns false.
-    pub(super) fn end(&self, why: StreamEnd) -> bool {
+    /// Nothing more comes. The first reason stands.
+    pub(super) fn end(&self, why: StreamEnd) {
         self.change(|state| {
             state.end.get_or_insert(why);
-        })
+        });
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) -> bool {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
-        change(&mut state);
-        let goes_on = state.end.is_none();
+        let changed = change(&mut state);
         let is_awaited = std::mem::take(&mut state.is_awaited);
         drop(state);
         if is_awaited {
             self.arrival.notify_one();
         }
-        goes_on
-    }
-
-    fn is_over(&self) -> bool {
-        self.kicked.load(Ordering::Acquire) || self.finished.load(Ordering::Acquire)
+        changed
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

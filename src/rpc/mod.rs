@@ -1,7 +1,7 @@
 //! gRPC made blocking.
 //!
 //! grpcio's streams and sinks are futures that gRPC's own poll threads drive.
-//! Two small pumps a stream bridge them to crossbeam channels, so everything
+//! Two small pumps a stream bridge them to an inbox and an outbox, so everything
 //! above this module is plain, blocking code on threads of its own. Only this
 //! module sees a future. It knows frames, and nothing of rooms.
 //!

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
+use futures_util::ready;
 use futures_util::stream::StreamExt;
 use grpcio::{MessageReader, RequestStream, RpcContext};
 
@@ -163,16 +164,13 @@ async fn read_pump(
 ) {
     let filling = Filling(inbox);
     let inbox = &filling.0;
-    loop {
-        poll_fn(|cx| inbox.poll_space(cx)).await;
-        let goes_on = match poll_fn(|cx| poll_read(&mut frames, inbox, cx)).await {
-            Ok(frame) => inbox.add(frame, max_frame_bytes),
-            Err(end) => inbox.end(end),
-        };
-        if !goes_on {
-            break;
+    let end = loop {
+        let read = poll_fn(|cx| poll_read(&mut frames, inbox, cx)).await;
+        if let Err(end) = read.and_then(|frame| inbox.add(frame, max_frame_bytes)) {
+            break end;
         }
-    }
+    };
+    inbox.end(end);
     // Dropping the frames before the answer is out would cancel the call.
     poll_fn(|cx| inbox.poll_finished(cx)).await;
 }
@@ -191,9 +189,7 @@ fn poll_read(
     inbox: &Inbox,
     cx: &mut Context<'_>,
 ) -> Poll<Result<MessageReader, StreamEnd>> {
-    if inbox.poll_over(cx).is_ready() {
-        return Poll::Ready(Err(StreamEnd::Kicked));
-    }
+    ready!(inbox.poll_room(cx))?;
     frames.poll_next_unpin(cx).map(|next| match next {
         Some(Ok(frame)) => Ok(frame),
         Some(Err(_)) => Err(StreamEnd::Lost),
