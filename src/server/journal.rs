@@ -1,25 +1,27 @@
 //! The journal: keeps what the sessions stamped, in order and in groups, and
 //! only then lets anybody see it.
 //!
-//! A session hands its steps over under its room's lock and then settles: if
-//! nobody keeps a group at that moment, it keeps one itself, which spares a
-//! lonely line the way through another thread. Whatever has come meanwhile is
-//! the journal thread's work. So an idle server keeps one step at a time, at
-//! once, and a busy one hundreds.
+//! A session hands its steps over under its room's lock and then settles: if a
+//! group is due ([`super::tempo`] says when) and nobody keeps one at that moment,
+//! it keeps it itself, which spares a lonely line, or a group that has just
+//! become complete, the way through another thread. What is due later is the
+//! journal thread's work. So an idle server keeps one step at a time, at once,
+//! and a busy one hundreds.
 //!
 //! A session that alone keeps a small room busy goes on keeping its groups
 //! itself: the journal thread would gather no more than the session has.
 
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::fanout::Fanout;
-use super::lull::Lull;
 use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Sequel, Step};
+use super::tempo::{MAX_GROUP, Tempo};
 use crate::chat::MemberKey;
 use crate::history::{self, Record};
 use crate::trace::LogSink;
@@ -28,19 +30,6 @@ use crate::wire::Ending;
 /// Steps that may wait. When they are this many, sessions wait: the disk sets
 /// the pace.
 const QUEUE: usize = 4096;
-
-/// Steps in one group at most. It bounds the size of a batch: a step is at most
-/// some 900 bytes on the wire, and gRPC clients read 4 MB by default.
-const MAX_GROUP: usize = 1024;
-
-/// The shortest and the longest lull between groups when steps come without a
-/// pause.
-const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(25)];
-
-/// What a lull grows by for each member that the last group went to: about
-/// twice what sending it one frame costs. So while the poll threads send a
-/// group the next one gathers, and a wide room gets few large ones.
-const LULL_A_SEAT: Duration = Duration::from_micros(20);
 
 /// What is handed over.
 #[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
@@ -66,6 +55,9 @@ pub(super) struct Journal {
     /// Rings for the journal thread; one ring waits at most.
     ring: Sender<()>,
     bell: Receiver<()>,
+    /// Whether the journal thread has been rung for and has not seen the queue
+    /// empty since.
+    is_up: AtomicBool,
 }
 
 impl Journal {
@@ -88,7 +80,7 @@ impl Journal {
             records: Vec::with_capacity(MAX_GROUP),
             sequels: Vec::with_capacity(MAX_GROUP),
             alone: None,
-            lull: Lull::new(LULLS[0]),
+            tempo: Tempo::new(),
             quits: false,
         };
         Self {
@@ -97,6 +89,7 @@ impl Journal {
             keeper: Mutex::new(keeper),
             ring,
             bell,
+            is_up: AtomicBool::new(false),
         }
     }
 
@@ -105,30 +98,32 @@ impl Journal {
     /// queue. Waits if too much waits already; the journal waits for no room.
     pub(super) fn hand_over(&self, message: Message) {
         if let Err(TrySendError::Full(message)) = self.send.try_send(message) {
-            self.ring();
+            // Also where it waits: this group gets no larger.
+            let _ = self.ring.try_send(());
             let _ = self.send.send(message); // cannot fail: the receiver is here too
         }
     }
 
     /// To be called after a hand-over, when the room's lock is free again: keeps
-    /// a group on this thread, unless another keeps one at the moment or has
-    /// just kept one, and leaves the rest to the journal thread. `member` is
-    /// the participant whose session this is, if it is a session.
+    /// a group on this thread if it is due, unless another keeps one at the
+    /// moment, and leaves the rest to the journal thread. `member` is the
+    /// participant whose session this is, if it is a session.
     pub(super) fn settle(&self, member: Option<MemberKey>) {
-        let mut keeper = match self.keeper.try_lock() {
-            Ok(keeper) => keeper,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Whoever has it looks at the queue once more when it lets go.
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if !keeper.lull.is_busy() || keeper.is_alone(member) {
-            keeper.keep_group(&self.queue, member);
+        let mut seen = 0;
+        // Whoever adds something while this one has the keeper relies on it to
+        // look at the queue once more.
+        while self.queue.len() > seen {
+            let mut keeper = match self.keeper.try_lock() {
+                Ok(keeper) => keeper,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            seen = self.queue.len();
+            if keeper.is_due(seen, member) {
+                keeper.keep_group(&self.queue, member);
+                break;
+            }
         }
-        self.let_go(keeper);
-    }
-
-    fn let_go(&self, keeper: MutexGuard<'_, Keeper>) {
-        drop(keeper);
         if !self.queue.is_empty() {
             self.ring();
         }
@@ -136,26 +131,47 @@ impl Journal {
 
     /// Wakes the journal thread.
     pub(super) fn ring(&self) {
-        let _ = self.ring.try_send(()); // a ring that waits is as good
+        if !self.is_up.swap(true, Ordering::SeqCst) {
+            let _ = self.ring.try_send(()); // a ring that waits is as good
+        }
     }
 
     /// The journal thread: keeps groups until it is told to quit.
     pub(super) fn run(&self) {
-        while self.bell.recv().is_ok() {
-            let mut keeper = self
-                .keeper
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            // While it has work it does not let go, so that groups gather.
-            keeper.lull.gather();
-            while keeper.keep_group(&self.queue, None) {
-                keeper.lull.gather();
-            }
-            if keeper.quits {
-                return;
-            }
-            self.let_go(keeper);
+        while let Some(wait) = self.keep_due() {
+            let _ = self.bell.recv_timeout(wait); // either is a reason to look
         }
+    }
+
+    /// Keeps all groups that are due. Returns how long the next one has, for
+    /// ever if nothing waits, or `None` if it is told to quit.
+    fn keep_due(&self) -> Option<Duration> {
+        loop {
+            let mut keeper = self.keeper();
+            let waiting = self.queue.len();
+            let wait = match waiting {
+                _ if keeper.quits => return None,
+                // First, so that who adds something after the last look rings.
+                0 => {
+                    self.is_up.store(false, Ordering::SeqCst);
+                    Duration::MAX
+                }
+                _ if keeper.is_due(waiting, None) => {
+                    keeper.keep_group(&self.queue, None);
+                    continue;
+                }
+                _ => keeper.tempo.wait(Instant::now()),
+            };
+            drop(keeper);
+            // As in `settle`.
+            if self.queue.len() <= waiting {
+                return Some(wait);
+            }
+        }
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        (self.keeper.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,21 +189,23 @@ struct Keeper {
     sequels: Vec<Sequel>,
     /// The one participant who said the whole last group.
     alone: Option<MemberKey>,
-    /// The journal thread's, between groups.
-    lull: Lull,
+    tempo: Tempo,
     quits: bool,
 }
 
 impl Keeper {
-    /// Whether this participant alone keeps the journal busy, in a room so small
-    /// that it need not rest longer than the session does.
-    fn is_alone(&self, member: Option<MemberKey>) -> bool {
-        member.is_some() && self.alone == member && self.lull.length() == LULLS[0]
+    /// Whether what waits is to be kept now, on the session thread of `member`
+    /// if there is one.
+    fn is_due(&mut self, waiting: usize, member: Option<MemberKey>) -> bool {
+        // It alone keeps the journal busy, in a room so small that a group need
+        // not gather longer than its session does.
+        let is_alone = member.is_some() && self.alone == member && self.tempo.is_shortest();
+        is_alone || self.tempo.is_due(waiting, Instant::now())
     }
 
     /// Keeps what waits in `queue`, logs it and hands it out, on the session
-    /// thread of `member` if there is one. Returns whether there was anything.
-    fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) -> bool {
+    /// thread of `member` if there is one.
+    fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) {
         let mut last = None;
         for message in queue.try_iter() {
             match message {
@@ -204,16 +222,12 @@ impl Keeper {
                 }
             }
         }
-        let any = !self.records.is_empty() || last.is_some();
         if let Some(first) = self.records.first() {
-            let author = first.author;
+            let (author, steps) = (first.author, self.records.len());
             self.alone = author.filter(|_| self.records.iter().all(|r| r.author == author));
             self.keep(member);
-            let seats = u32::try_from(self.fanout.take_reached()).unwrap_or(u32::MAX);
-            let [shortest, longest] = LULLS;
-            let length = LULL_A_SEAT.saturating_mul(seats);
-            self.lull.set_length(length.clamp(shortest, longest));
-            self.lull.done();
+            let seats = self.fanout.take_reached();
+            self.tempo.kept(steps, seats, Instant::now());
         }
         match last {
             Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),
@@ -226,7 +240,6 @@ impl Keeper {
             }
             _ => {}
         }
-        any
     }
 
     fn keep(&mut self, member: Option<MemberKey>) {
@@ -265,5 +278,59 @@ impl Keeper {
             }
         }
         self.records.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use crate::history::HistoryError;
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl history::Journal for Nowhere {
+        fn append(&mut self, _: &[Record]) -> Result<(), HistoryError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_handed_over_stays_behind() {
+        const ROUNDS: usize = 20_000;
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let metrics = Arc::new(Metrics::default());
+        let journal = Journal::new(Box::new(Nowhere), LogSink::default(), metrics, || {});
+        let together = Barrier::new(4);
+        std::thread::scope(|threads| {
+            threads.spawn(|| journal.run());
+            let sessions = [1, 2, 3, 4].map(|no| {
+                let (journal, together) = (&journal, &together);
+                threads.spawn(move || {
+                    let mut waited_for = Ok(());
+                    for round in 1..=ROUNDS {
+                        let (tell, told) = bounded(1);
+                        together.wait(); // so that nobody comes to another's help
+                        journal.hand_over(Message::Measure(tell));
+                        journal.settle(None);
+                        if waited_for.is_ok() && told.recv_timeout(PATIENCE).is_err() {
+                            waited_for = Err(round);
+                        }
+                        // Now and then the journal is busy, and a group gathers.
+                        if round % 50 == no {
+                            journal.keeper().tempo.kept(1, 1, Instant::now());
+                            journal.settle(None);
+                        }
+                    }
+                    waited_for
+                })
+            });
+            let ends = sessions.map(|session| session.join().unwrap());
+            journal.hand_over(Message::Quit);
+            journal.ring();
+            assert_eq!(ends, [Ok(()); 4]);
+        });
     }
 }

@@ -17,7 +17,6 @@ mod fanout;
 mod flood;
 mod gate;
 mod journal;
-mod lull;
 mod metrics;
 mod order;
 mod pace;
@@ -31,6 +30,7 @@ mod session;
 mod sessions;
 mod shared;
 mod step;
+mod tempo;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

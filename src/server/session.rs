@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use sha2::{Digest, Sha256};
 
-use super::lull::Lull;
 use super::order::{Seated, Words};
 use super::pace::Pace;
 use super::past::Walk;
 use super::rooms::SharedRoom;
 use super::step::Claim;
+use super::tempo::BUSY;
 use super::{House, report, wall_ms};
 use crate::chat::{Ask, MemberKey, Name, RoomId, Secret, SessionNo};
 use crate::rpc::{Connection, Listener, StreamEnd};
@@ -24,8 +24,9 @@ use crate::wire::{Ending, Join, Request};
 /// must fit.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// The lull of a session whose client sends without a pause. Its inbox holds
-/// what comes meanwhile.
+/// What a session sleeps between two looks into its inbox, which holds what
+/// comes meanwhile, while its client sends without a pause: to be woken for each
+/// frame costs several times what the frame does.
 const LULL: Duration = Duration::from_micros(20);
 
 /// Requests for which a session that waits keeps the space. One frame can hold
@@ -156,7 +157,6 @@ impl Session<'_> {
         if let Err(end) = self.join(*join) {
             return end;
         }
-        let mut lull = Lull::new(LULL);
         let mut waiting = first.collect();
         loop {
             if let Some(end) = self.take(&mut waiting) {
@@ -166,9 +166,11 @@ impl Session<'_> {
                 return self.ended(end);
             }
             waiting.shrink_to(SPACE_KEPT);
-            lull.done();
+            let done = Instant::now();
             connection.wait();
-            lull.gather();
+            if done.elapsed() < BUSY {
+                std::thread::sleep(LULL);
+            }
             end = connection.take(&mut waiting);
         }
     }
