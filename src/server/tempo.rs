@@ -3,9 +3,10 @@
 //!
 //! A group costs each member a frame and a wake-up, several times what its
 //! events cost. So where work comes faster than that, a group gathers for about
-//! as long as sending one takes. Where the last groups were large, the next one
-//! gathers until it is as large as they were: by then those who wait for their
-//! receipts before they go on have all been heard, and nothing more would come.
+//! as long as sending the last one takes: a lull. Where the last groups were
+//! large, it may gather longer, until it is as large as they were: by then those
+//! who wait for their receipts before they go on have all been heard, and
+//! nothing more would come.
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,7 @@ const LONG: u32 = 3;
 /// one between two large ones changes nothing, nor does a single larger one.
 const REMEMBERED: usize = 8;
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Tempo {
     /// The lull that the last group asks for.
     lull: Duration,
@@ -50,8 +52,11 @@ pub(super) struct Tempo {
     next: Duration,
     /// When the last group was kept.
     last: Option<Instant>,
-    /// When the group that gathers is to be kept, however small it is.
-    due: Option<Instant>,
+    /// When the next group may be kept if it is as large as the last ones, and
+    /// when it is to be kept however small it is.
+    due: Option<[Instant; 2]>,
+    /// Whether something of it has come.
+    has_begun: bool,
     /// Steps in the last groups, in no order that matters.
     sizes: [usize; REMEMBERED],
     /// Where the next size goes.
@@ -65,6 +70,7 @@ impl Tempo {
             next: FIRST,
             last: None,
             due: None,
+            has_begun: false,
             sizes: [0; REMEMBERED],
             at: 0,
         }
@@ -73,42 +79,57 @@ impl Tempo {
     /// Whether so many steps that wait, at least one, are to be kept now. If
     /// not, they are [in a while](Self::wait), or when there are more.
     pub(super) fn is_due(&mut self, waiting: usize, now: Instant) -> bool {
-        let expected = self.expected();
-        if waiting >= expected.unwrap_or(MAX_GROUP) {
+        if let Some([complete, any]) = self.due
+            && now < any
+        {
+            self.has_begun = true;
+            let expected = self.expected().unwrap_or(MAX_GROUP);
+            return waiting >= MAX_GROUP || now >= complete && waiting >= expected;
+        }
+        if self.has_begun {
             return true;
         }
-        if let Some(due) = self.due {
-            return due <= now;
-        }
-        let long = expected.map(|_| self.lull * LONG);
-        let busy = long.unwrap_or(BUSY.max(self.lull / BUSY_PART));
+        let busy = BUSY.max(self.lull / BUSY_PART);
         if (self.last).is_none_or(|last| now.saturating_duration_since(last) >= busy) {
-            self.next = FIRST;
+            self.next = FIRST.max(self.next / 2);
             self.sizes = [0; REMEMBERED];
             return true;
         }
-        self.due = Some(now + long.unwrap_or(self.next.min(self.lull)));
-        self.next = self.lull.min(self.next * 2);
+        self.gather(now);
+        self.has_begun = true;
         false
     }
 
-    /// How long the group that gathers has at most.
+    /// How long to wait at most before [`is_due`](Self::is_due) is asked again.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        (self.due).map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+        let due = self
+            .due
+            .and_then(|due| due.into_iter().find(|due| now < *due));
+        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
     }
 
     /// A group of so many steps has been kept, which went to so many members.
     pub(super) fn kept(&mut self, steps: usize, seats: usize, now: Instant) {
-        // It had its time, and is small: whatever made others large is over.
-        if self.due.take().is_some() && steps < LARGE {
-            self.sizes = [0; REMEMBERED];
-        }
+        let [shortest, longest] = LULLS;
+        let seats = u32::try_from(seats).unwrap_or(u32::MAX);
+        self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(shortest, longest);
         self.sizes[self.at] = steps;
         self.at = (self.at + 1) % REMEMBERED;
-        let seats = u32::try_from(seats).unwrap_or(u32::MAX);
-        let [shortest, longest] = LULLS;
-        self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(shortest, longest);
         self.last = Some(now);
+        self.due = None;
+        // After one that gathered the next one does.
+        if std::mem::take(&mut self.has_begun) {
+            self.gather(now);
+        }
+    }
+
+    fn gather(&mut self, now: Instant) {
+        let [complete, any] = match self.expected() {
+            Some(_) => [self.lull, (self.lull * LONG).min(LULLS[1])],
+            None => [self.next.min(self.lull); 2],
+        };
+        self.next = self.lull.min(self.next * 2);
+        self.due = Some([now + complete, now + any]);
     }
 
     /// Whether the last group went to so few that lulls are as short as can be.
@@ -132,28 +153,31 @@ mod tests {
     const SEATS: usize = 50;
     const LULL: Duration = Duration::from_millis(1);
 
-    /// A tempo after groups of so many steps, without a pause between them.
+    /// A busy tempo after groups of so many steps.
     fn after(sizes: &[usize]) -> (Tempo, Instant) {
         let (mut tempo, now) = (Tempo::new(), Instant::now());
         for &size in sizes {
             tempo.kept(size, SEATS, now);
         }
+        assert!(!tempo.is_due(1, now));
+        tempo.kept(sizes[0], SEATS, now);
         (tempo, now)
     }
 
     #[test]
     fn at_a_human_pace_nothing_waits() {
-        let (mut tempo, mut now) = after(&[1; 9]);
+        let (mut tempo, mut now) = (Tempo::new(), Instant::now());
         for _ in 0..20 {
-            now += LULL;
             assert!(tempo.is_due(1, now));
             tempo.kept(1, SEATS, now);
+            now += LULL;
         }
     }
 
     #[test]
     fn small_groups_have_longer_and_longer_lulls() {
-        let (mut tempo, mut now) = after(&[1]);
+        let (mut tempo, mut now) = (Tempo::new(), Instant::now());
+        tempo.kept(1, SEATS, now);
         for wait in [100, 200, 400, 800, 1000, 1000].map(Duration::from_micros) {
             assert!(!tempo.is_due(1, now));
             assert_eq!(tempo.wait(now), wait);
@@ -163,37 +187,33 @@ mod tests {
             assert!(tempo.is_due(1, now));
             tempo.kept(1, SEATS, now);
         }
-        now += LULL;
-        assert!(tempo.is_due(1, now), "it was quiet");
-        tempo.kept(1, SEATS, now);
-        assert!(!tempo.is_due(1, now));
-        assert_eq!(tempo.wait(now), FIRST);
+        // Each silence makes them shorter again.
+        for wait in [500, 250].map(Duration::from_micros) {
+            now += LULL;
+            assert!(tempo.is_due(1, now), "it was quiet");
+            tempo.kept(1, SEATS, now);
+            let (mut next, later) = (tempo.clone(), now + BUSY / 2);
+            assert!(!next.is_due(1, later));
+            assert_eq!(next.wait(later), wait);
+        }
     }
 
     #[test]
     fn a_large_group_is_complete_when_it_is_as_large_as_the_last_ones() {
-        let (mut tempo, now) = after(&[100, 64, 64, 3]);
+        let (mut tempo, now) = after(&[64, 100, 64, 3]);
+        assert!(!tempo.is_due(64, now), "the last one is still sent");
+        assert_eq!(tempo.wait(now), LULL);
         let later = now + LULL;
-        assert!(
-            !tempo.is_due(63, later),
-            "the silence is no longer than a lull"
-        );
-        assert_eq!(tempo.wait(later), LONG * LULL);
+        assert!(!tempo.is_due(63, later));
+        assert_eq!(tempo.wait(later), (LONG - 1) * LULL);
         assert!(tempo.is_due(64, later));
         tempo.kept(64, SEATS, later);
-        assert!(!tempo.is_due(1, later), "another gathers");
+        assert!(!tempo.is_due(1, later + LULL), "another gathers");
         assert!(tempo.is_due(1, later + LONG * LULL), "but not for ever");
     }
 
     #[test]
-    fn large_groups_are_forgotten_when_one_stays_small_or_all_is_quiet() {
-        let (mut tempo, mut now) = after(&[64; REMEMBERED]);
-        assert!(!tempo.is_due(1, now));
-        now += tempo.wait(now);
-        assert!(tempo.is_due(1, now));
-        tempo.kept(1, SEATS, now);
-        assert!(tempo.is_due(1, now + LULL));
-
+    fn after_a_silence_large_groups_are_forgotten() {
         let (mut tempo, now) = after(&[64; REMEMBERED]);
         let later = now + LONG * LULL;
         assert!(tempo.is_due(1, later));
