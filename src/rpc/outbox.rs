@@ -23,8 +23,16 @@ const PAST_PAGES: usize = 4;
 /// thousands of idle members that would be most of the memory.
 #[derive(Clone)]
 pub struct Outbox {
-    pub(super) frames: Sender<Frame>,
+    pub(super) queue: Sender<Queued>,
     pub(super) line: Arc<Line>,
+}
+
+/// What waits in an outbox.
+pub(super) enum Queued {
+    Frame(Frame),
+    /// One event each, shared by several outboxes: so a group takes as little
+    /// space in each as a batch does.
+    Singles(Arc<[Frame]>),
 }
 
 /// The outbox was full: its member is too slow.
@@ -80,14 +88,26 @@ impl Outbox {
     /// # Errors
     /// [`Overflow`] if the member is too far behind; the frame is not queued.
     pub fn queue(&self, frame: &Frame) -> Result<(), Overflow> {
+        self.add(Queued::Frame(frame.clone()), frame.events())
+    }
+
+    /// As [`queue`](Self::queue), but for frames of one event each: all or none.
+    ///
+    /// # Errors
+    /// As `queue`.
+    pub fn queue_singles(&self, singles: &Arc<[Frame]>) -> Result<(), Overflow> {
+        self.add(Queued::Singles(singles.clone()), singles.len())
+    }
+
+    fn add(&self, queued: Queued, events: usize) -> Result<(), Overflow> {
         let line = &self.line;
         // Only whoever keeps a group adds, so a check before the addition is enough.
-        if line.depth.load(Ordering::Relaxed) + frame.events() > line.bound {
+        if line.depth.load(Ordering::Relaxed) + events > line.bound {
             return Err(Overflow);
         }
-        line.depth.fetch_add(frame.events(), Ordering::Relaxed);
+        line.depth.fetch_add(events, Ordering::Relaxed);
         // A stream that has ended has no pump any more; its session says so.
-        let _ = self.frames.send(frame.clone());
+        let _ = self.queue.send(queued);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use futures_util::sink::Sink;
 use futures_util::task::waker_ref;
 use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
 
-use super::outbox::{Line, Outbox};
+use super::outbox::{Line, Outbox, Queued};
 use super::stream::Kick;
 use crate::wire::{Ending, Frame};
 
@@ -35,7 +35,7 @@ pub(super) fn outbox<S: ServerSink>(
     // All but the last of several queued frames carry the hint that more
     // follow, so that the core joins them in one write.
     sink.join_writes();
-    let (frames, waiting) = unbounded();
+    let (queue, waiting) = unbounded();
     let pump = Arc::new_cyclic(|pump: &Weak<WritePump<S>>| {
         let line = Arc::new(Line::new(bound, kick, pump.clone()));
         WritePump {
@@ -49,7 +49,7 @@ pub(super) fn outbox<S: ServerSink>(
         }
     });
     let outbox = Outbox {
-        frames,
+        queue,
         line: pump.line.clone(),
     };
     (outbox, pump)
@@ -174,12 +174,14 @@ impl Drop for Over {
 
 /// The pump's end of an outbox.
 struct OutboxReader {
-    frames: Receiver<Frame>,
+    queue: Receiver<Queued>,
     past: Option<Receiver<Vec<Frame>>>,
     /// What is left of the page that is being sent.
     page: std::vec::IntoIter<Frame>,
     /// Taken out behind a batch, but none itself.
-    held: Option<Frame>,
+    held: Option<Queued>,
+    /// Those that are being sent, and where they go on.
+    singles: Option<(Arc<[Frame]>, usize)>,
     line: Arc<Line>,
 }
 
@@ -199,12 +201,13 @@ enum Next {
 }
 
 impl OutboxReader {
-    fn new(frames: Receiver<Frame>, line: Arc<Line>) -> Self {
+    fn new(queue: Receiver<Queued>, line: Arc<Line>) -> Self {
         Self {
-            frames,
+            queue,
             past: None,
             page: Vec::new().into_iter(),
             held: None,
+            singles: None,
             line,
         }
     }
@@ -238,21 +241,34 @@ impl OutboxReader {
     /// operation costs gRPC's core about a microsecond, however little it
     /// sends, so the further behind a member is, the more it gets at once.
     fn take(&mut self) -> Option<Frame> {
-        let first = self.held.take().or_else(|| self.frames.try_recv().ok())?;
-        let frame = match first.is_batch() && !self.frames.is_empty() {
-            true => self.joined(first),
-            false => first,
-        };
+        let frame = match self.singles.take() {
+            Some((singles, at)) => self.single(singles, at),
+            None => match self.held.take().or_else(|| self.queue.try_recv().ok())? {
+                Queued::Singles(singles) => self.single(singles, 0),
+                Queued::Frame(first) if first.is_batch() && !self.queue.is_empty() => {
+                    Some(self.joined(first))
+                }
+                Queued::Frame(frame) => Some(frame),
+            },
+        }?;
         self.line.depth.fetch_sub(frame.events(), Ordering::Relaxed);
         Some(frame)
+    }
+
+    fn single(&mut self, singles: Arc<[Frame]>, at: usize) -> Option<Frame> {
+        let frame = singles.get(at).cloned();
+        if at + 1 < singles.len() {
+            self.singles = Some((singles, at + 1));
+        }
+        frame
     }
 
     fn joined(&mut self, first: Frame) -> Frame {
         let mut bytes = first.len();
         let mut frames = vec![first];
         while bytes < JOINED_BYTES {
-            match self.frames.try_recv() {
-                Ok(next) if next.is_batch() => {
+            match self.queue.try_recv() {
+                Ok(Queued::Frame(next)) if next.is_batch() => {
                     bytes += next.len();
                     frames.push(next);
                 }
@@ -403,15 +419,25 @@ mod tests {
             "it stood still"
         );
 
-        const LAST: i64 = 20_000;
+        const LAST: i64 = 20_002;
         let writer = std::thread::spawn(move || {
-            for time in 2..=LAST {
-                outbox.queue(&frame(time)).unwrap();
+            let mut time = 2;
+            while time <= LAST {
+                let next = match time % 4 {
+                    0 => time + 3,
+                    _ => time + 1,
+                };
+                let sent = match next > time + 1 {
+                    true => outbox.queue_singles(&(time..next).map(frame).collect()),
+                    false => outbox.queue(&frame(time)),
+                };
+                sent.unwrap();
                 match time % 3 {
                     0 => outbox.write(),
                     1 => outbox.wake(),
                     _ => {} // with the next
                 }
+                time = next;
             }
             outbox.write();
         });

@@ -240,7 +240,7 @@ impl Seats {
             return;
         }
         let mut batch = None;
-        let mut singles = Vec::new();
+        let mut singles = None;
         let mut slow = Vec::new();
         let authors = self.authors.drain(..);
         let mut first: Vec<usize> = authors
@@ -255,12 +255,8 @@ impl Seats {
                 seat.outbox
                     .queue(batch.get_or_insert_with(|| self.waiting.batch()))
             } else {
-                if singles.is_empty() {
-                    singles.extend(self.waiting.singles());
-                }
-                singles
-                    .iter()
-                    .try_for_each(|frame| seat.outbox.queue(frame))
+                seat.outbox
+                    .queue_singles(singles.get_or_insert_with(|| self.waiting.singles().collect()))
             };
             match queued {
                 Ok(()) => {
