@@ -30,9 +30,9 @@ pub struct Outbox {
 /// What waits in an outbox.
 pub(super) enum Queued {
     Frame(Frame),
-    /// One event each, shared by several outboxes: so a group takes as little
-    /// space in each as a batch does.
-    Singles(Arc<[Frame]>),
+    /// One event each, from this place on, shared by several outboxes: so a
+    /// group takes as little space in each as a batch does.
+    Singles(Arc<[Frame]>, usize),
 }
 
 /// The outbox was full: its member is too slow.
@@ -96,7 +96,7 @@ impl Outbox {
     /// # Errors
     /// As `queue`.
     pub fn queue_singles(&self, singles: &Arc<[Frame]>) -> Result<(), Overflow> {
-        self.add(Queued::Singles(singles.clone()), singles.len())
+        self.add(Queued::Singles(singles.clone(), 0), singles.len())
     }
 
     fn add(&self, queued: Queued, events: usize) -> Result<(), Overflow> {

@@ -178,10 +178,9 @@ struct OutboxReader {
     past: Option<Receiver<Vec<Frame>>>,
     /// What is left of the page that is being sent.
     page: std::vec::IntoIter<Frame>,
-    /// Taken out behind a batch, but none itself.
+    /// Taken out, but to be sent later: what is no batch behind one, or the
+    /// rest of the singles.
     held: Option<Queued>,
-    /// Those that are being sent, and where they go on.
-    singles: Option<(Arc<[Frame]>, usize)>,
     line: Arc<Line>,
 }
 
@@ -207,7 +206,6 @@ impl OutboxReader {
             past: None,
             page: Vec::new().into_iter(),
             held: None,
-            singles: None,
             line,
         }
     }
@@ -241,26 +239,21 @@ impl OutboxReader {
     /// operation costs gRPC's core about a microsecond, however little it
     /// sends, so the further behind a member is, the more it gets at once.
     fn take(&mut self) -> Option<Frame> {
-        let frame = match self.singles.take() {
-            Some((singles, at)) => self.single(singles, at),
-            None => match self.held.take().or_else(|| self.queue.try_recv().ok())? {
-                Queued::Singles(singles) => self.single(singles, 0),
-                Queued::Frame(first) if first.is_batch() && !self.queue.is_empty() => {
-                    Some(self.joined(first))
+        let frame = match self.held.take().or_else(|| self.queue.try_recv().ok())? {
+            Queued::Frame(first) if first.is_batch() && !self.queue.is_empty() => {
+                self.joined(first)
+            }
+            Queued::Frame(frame) => frame,
+            Queued::Singles(singles, at) => {
+                let frame = singles.get(at)?.clone();
+                if at + 1 < singles.len() {
+                    self.held = Some(Queued::Singles(singles, at + 1));
                 }
-                Queued::Frame(frame) => Some(frame),
-            },
-        }?;
+                frame
+            }
+        };
         self.line.depth.fetch_sub(frame.events(), Ordering::Relaxed);
         Some(frame)
-    }
-
-    fn single(&mut self, singles: Arc<[Frame]>, at: usize) -> Option<Frame> {
-        let frame = singles.get(at).cloned();
-        if at + 1 < singles.len() {
-            self.singles = Some((singles, at + 1));
-        }
-        frame
     }
 
     fn joined(&mut self, first: Frame) -> Frame {
