@@ -129,7 +129,7 @@ impl Journal {
         }
     }
 
-    /// Wakes the journal thread.
+    /// Wakes the journal thread, unless it is up or sleeps only until a group is due.
     pub(super) fn ring(&self) {
         if !self.is_up.swap(true, Ordering::SeqCst) {
             let _ = self.ring.try_send(()); // a ring that waits is as good
@@ -149,16 +149,18 @@ impl Journal {
         loop {
             let mut keeper = self.keeper();
             let waiting = self.queue.len();
+            if keeper.quits {
+                return None;
+            }
+            if waiting > 0 && keeper.is_due(waiting, None) {
+                keeper.keep_group(&self.queue, None);
+                continue;
+            }
             let wait = match waiting {
-                _ if keeper.quits => return None,
                 // First, so that who adds something after the last look rings.
                 0 => {
                     self.is_up.store(false, Ordering::SeqCst);
                     Duration::MAX
-                }
-                _ if keeper.is_due(waiting, None) => {
-                    keeper.keep_group(&self.queue, None);
-                    continue;
                 }
                 _ => keeper.tempo.wait(Instant::now()),
             };

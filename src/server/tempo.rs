@@ -22,7 +22,8 @@ const BUSY_PART: u32 = 5;
 const FIRST: Duration = Duration::from_micros(100);
 
 /// The shortest and the longest lull.
-const LULLS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(25)];
+const SHORTEST: Duration = Duration::from_micros(100);
+const LONGEST: Duration = Duration::from_millis(25);
 
 /// What a lull grows by for each member that the last group went to: about
 /// twice what sending it one frame costs. So while the poll threads send a
@@ -66,7 +67,7 @@ pub(super) struct Tempo {
 impl Tempo {
     pub(super) fn new() -> Self {
         Self {
-            lull: LULLS[0],
+            lull: SHORTEST,
             next: FIRST,
             last: None,
             due: None,
@@ -110,9 +111,8 @@ impl Tempo {
 
     /// A group of so many steps has been kept, which went to so many members.
     pub(super) fn kept(&mut self, steps: usize, seats: usize, now: Instant) {
-        let [shortest, longest] = LULLS;
         let seats = u32::try_from(seats).unwrap_or(u32::MAX);
-        self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(shortest, longest);
+        self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(SHORTEST, LONGEST);
         self.sizes[self.at] = steps;
         self.at = (self.at + 1) % REMEMBERED;
         self.last = Some(now);
@@ -125,7 +125,7 @@ impl Tempo {
 
     fn gather(&mut self, now: Instant) {
         let [complete, any] = match self.expected() {
-            Some(_) => [self.lull, (self.lull * LONG).min(LULLS[1])],
+            Some(_) => [self.lull, (self.lull * LONG).min(LONGEST)],
             None => [self.next.min(self.lull); 2],
         };
         self.next = self.lull.min(self.next * 2);
@@ -134,7 +134,7 @@ impl Tempo {
 
     /// Whether the last group went to so few that lulls are as short as can be.
     pub(super) fn is_shortest(&self) -> bool {
-        self.lull == LULLS[0]
+        self.lull == SHORTEST
     }
 
     /// How large the next group will be, if the last ones were large.
