@@ -80,14 +80,15 @@ impl Tempo {
     /// Whether so many steps that wait, at least one, are to be kept now. If
     /// not, they are [in a while](Self::wait), or when there are more.
     pub(super) fn is_due(&mut self, waiting: usize, now: Instant) -> bool {
+        let is_full = waiting >= MAX_GROUP;
         if let Some([complete, any]) = self.due
             && now < any
         {
             self.has_begun = true;
             let expected = self.expected().unwrap_or(MAX_GROUP);
-            return waiting >= MAX_GROUP || now >= complete && waiting >= expected;
+            return is_full || now >= complete && waiting >= expected;
         }
-        if self.has_begun {
+        if self.has_begun || is_full {
             return true;
         }
         let busy = BUSY.max(self.lull / BUSY_PART);
@@ -178,6 +179,7 @@ mod tests {
     fn small_groups_have_longer_and_longer_lulls() {
         let (mut tempo, mut now) = (Tempo::new(), Instant::now());
         tempo.kept(1, SEATS, now);
+        assert!(tempo.is_due(MAX_GROUP, now), "it all came at once");
         for wait in [100, 200, 400, 800, 1000, 1000].map(Duration::from_micros) {
             assert!(!tempo.is_due(1, now));
             assert_eq!(tempo.wait(now), wait);
