@@ -2,14 +2,17 @@
 //! ends. Knows of no file and no roster: nothing is ever restored from it.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{HistoryError, Journal, Keep, Opened, Past, Record, Span};
-use crate::chat::{Audience, Event, MemberKey};
+use crate::chat::{Audience, Event, Kind, MemberKey};
 
 /// Events in a block.
-const BLOCK: usize = 64;
+const BLOCK: usize = 512;
+
+/// How far back an event looks for one of the same party. Few speak at a time;
+/// if many do, each of their events names its party anew.
+const PARTIES_LOOKED_AT: usize = 8;
 
 /// All rooms. Under the lock blocks are filled, found and shared; the events
 /// themselves are cloned after it is released, so that a long page does not
@@ -21,6 +24,7 @@ struct Memory {
 
 /// What is kept of one room, in blocks: an event is let go long after it was
 /// last touched, and to free each by itself would cost more than to keep it.
+/// The larger they are, the fewer system calls are made for more memory.
 #[derive(Default)]
 struct RoomPast {
     /// By rising Lamport time; all but the last are full.
@@ -37,14 +41,30 @@ struct Block {
     events: Vec<Kept>,
     /// Their texts, one after the other.
     texts: String,
+    /// What many of them have in common.
+    parties: Vec<Party>,
 }
 
+/// What an event has for itself alone.
 #[derive(Clone)]
 struct Kept {
-    /// Without its text.
-    event: Event,
-    /// Where in its block that is.
-    text: Range<u32>,
+    time: i64,
+    seq: u64,
+    sent: i64,
+    wall_ms: i64,
+    /// Where in the block's texts its own ends; it begins where the last ended.
+    text_ends: u32,
+    /// Which of the block's parties.
+    party: u16,
+    kind: Kind,
+}
+
+/// Who said something to whom.
+#[derive(Clone)]
+struct Party {
+    sender_id: i32,
+    sender: Arc<str>,
+    to: Option<Arc<str>>,
     audience: Audience,
 }
 
@@ -148,6 +168,7 @@ impl RoomPast {
                 let next = Block {
                     events: Vec::with_capacity(BLOCK),
                     texts: String::with_capacity(full.texts.len()),
+                    parties: Vec::with_capacity(full.parties.len()),
                 };
                 self.blocks.push_back(Arc::new(next));
             }
@@ -159,11 +180,11 @@ impl RoomPast {
         while let Some(first) = self.blocks.front()
             && let Some(oldest) = first.events.get(self.gone)
         {
-            let age = event.wall_ms.saturating_sub(oldest.event.wall_ms);
+            let age = event.wall_ms.saturating_sub(oldest.wall_ms);
             if !keep.lets_go(self.len() as u64 - 1, age) {
                 break;
             }
-            self.floor = oldest.event.time;
+            self.floor = oldest.time;
             self.gone += 1;
             if self.gone == BLOCK {
                 self.gone = 0;
@@ -207,59 +228,94 @@ impl RoomPast {
         let within = |block| Block::within(block, span, viewer).rev();
         (self.blocks.iter().rev().map(Arc::as_ref).flat_map(within))
             .nth(before_first)
-            .map_or(self.floor, |first| first.event.time - 1)
+            .map_or(self.floor, |(_, first)| first.time - 1)
     }
 }
 
 impl Block {
     fn push(&mut self, event: &Event, audience: Audience) {
-        let begin = self.texts.len() as u32;
+        let party = self.party_of(event, audience);
         self.texts.push_str(&event.text);
         self.events.push(Kept {
-            event: Event {
-                text: String::new(),
-                sender: event.sender.clone(),
-                to: event.to.clone(),
-                ..*event
-            },
-            text: begin..self.texts.len() as u32,
+            time: event.time,
+            seq: event.seq,
+            sent: event.sent,
+            wall_ms: event.wall_ms,
+            text_ends: self.texts.len() as u32,
+            party,
+            kind: event.kind,
+        });
+    }
+
+    fn party_of(&mut self, event: &Event, audience: Audience) -> u16 {
+        let last = self.parties.iter().enumerate().rev();
+        let known = last.take(PARTIES_LOOKED_AT).find(|(_, party)| {
+            party.sender_id == event.sender_id
+                && party.audience == audience
+                && party.sender == event.sender
+                && party.to == event.to
+        });
+        if let Some((party, _)) = known {
+            return party as u16;
+        }
+        self.parties.push(Party {
+            sender_id: event.sender_id,
+            sender: event.sender.clone(),
+            to: event.to.clone(),
             audience,
         });
+        (self.parties.len() - 1) as u16
     }
 
     /// The Lamport time of its first event.
     fn begins(&self) -> i64 {
-        self.events.first().map_or(0, |first| first.event.time)
+        self.events.first().map_or(0, |first| first.time)
     }
 
     /// The Lamport time of its last event.
     fn ends(&self) -> i64 {
-        self.events.last().map_or(0, |last| last.event.time)
+        self.events.last().map_or(0, |last| last.time)
     }
 
-    /// What `viewer` may see of its events between the times of this stretch.
+    /// What `viewer` may see of its events between the times of this stretch,
+    /// each with its place in the block.
     fn within(
         &self,
         span: Span,
         viewer: Option<MemberKey>,
-    ) -> impl DoubleEndedIterator<Item = &Kept> {
-        let up_to = |time| self.events.partition_point(|k| k.event.time <= time);
+    ) -> impl DoubleEndedIterator<Item = (usize, &Kept)> {
+        let up_to = |time| self.events.partition_point(|kept| kept.time <= time);
         let first = up_to(span.after);
-        let events = &self.events[first..up_to(span.up_to).max(first)];
-        events.iter().filter(move |kept| kept.is_for(viewer))
+        let last = up_to(span.up_to).max(first);
+        let events = self.events[first..last].iter().enumerate();
+        let placed = events.map(move |(i, kept)| (first + i, kept));
+        placed.filter(move |(_, kept)| self.party(kept).may_be_seen_by(viewer))
     }
 
-    fn event(&self, kept: &Kept) -> Event {
-        let text = kept.text.start as usize..kept.text.end as usize;
+    fn party(&self, kept: &Kept) -> &Party {
+        &self.parties[usize::from(kept.party)]
+    }
+
+    fn event(&self, (place, kept): (usize, &Kept)) -> Event {
+        let before = place.checked_sub(1).and_then(|i| self.events.get(i));
+        let text = before.map_or(0, |last| last.text_ends as usize)..kept.text_ends as usize;
+        let party = self.party(kept);
         Event {
+            time: kept.time,
+            seq: kept.seq,
+            kind: kept.kind,
+            sender_id: party.sender_id,
+            sender: party.sender.clone(),
             text: self.texts[text].to_owned(),
-            ..kept.event.clone()
+            sent: kept.sent,
+            wall_ms: kept.wall_ms,
+            to: party.to.clone(),
         }
     }
 }
 
-impl Kept {
-    fn is_for(&self, viewer: Option<MemberKey>) -> bool {
+impl Party {
+    fn may_be_seen_by(&self, viewer: Option<MemberKey>) -> bool {
         match viewer {
             Some(key) => self.audience.includes(key),
             None => self.audience == Audience::Room,
