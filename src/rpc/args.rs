@@ -100,6 +100,9 @@ fn common(env: &Arc<Environment>, keepalive: Keepalive) -> ChannelBuilder {
         .keepalive_permit_without_calls(true)
         .http2_max_pings_without_data(0)
         .raw_cfg_int(no_http_proxy(), 0)
+        // Nobody can ask for its figures here; it would look at the clock for
+        // every message.
+        .raw_cfg_int(c"grpc.enable_channelz".to_owned(), 0)
 }
 
 /// `grpc.enable_http_proxy`: a chat server is dialled as it is named, whatever
