@@ -104,6 +104,10 @@ pub(super) struct Args {
     /// Let a member go for whom so many events wait
     #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
     outbox: usize,
+    /// Move what goes in and out with so many threads of gRPC [default: one a
+    /// processor]
+    #[arg(long, value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    poll_threads: Option<u16>,
     /// Serve metrics for Prometheus at this address, under /metrics
     #[arg(long, value_name = "ADDRESS", env = "CHITCHAT_METRICS")]
     metrics: Option<String>,
@@ -211,6 +215,8 @@ impl Args {
             },
             grace: self.grace,
             outbox_events: self.outbox,
+            poll_threads: (self.poll_threads)
+                .map_or_else(|| Settings::default().poll_threads, usize::from),
             first_frame: self.limits.first_frame,
             idle: self.limits.idle,
             max_sessions: self.limits.max_members,
@@ -227,7 +233,6 @@ impl Args {
             }),
             metrics: self.metrics.clone(),
             log,
-            ..Settings::default()
         })?;
         let mut out = std::io::stdout();
         for address in server.addresses() {

@@ -33,7 +33,7 @@ impl Default for Keepalive {
 /// What is read from one connection before others get their turn, in bytes.
 /// gRPC's core would read up to 4 MiB, and go through all that is in it: with
 /// calls that are taken back at once, seconds of work.
-const READ_BYTES: i32 = 16 * 1024;
+pub(super) const READ_BYTES: i32 = 16 * 1024;
 
 /// The set of compressions that has only none in it.
 const UNCOMPRESSED: i32 = 1;

@@ -18,6 +18,7 @@ use grpcio::{
 
 use super::args::{self, ConnectionLimits};
 use super::caller::{Caller, network, password_of};
+use super::pulse::Pulse;
 use super::sever::Severer;
 use super::standard::Stopped;
 use super::stream::{self, Connection};
@@ -42,6 +43,8 @@ type Admit = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// A service being put together. The functions that it is given run on poll
 /// threads: they must hand their call to a thread of its own and return.
 pub struct Listener {
+    // Dropped first: its tasks end on the poll threads.
+    pulse: Option<Pulse>,
     env: Arc<Environment>,
     pub(super) service: ServiceBuilder,
     limits: ConnectionLimits,
@@ -99,6 +102,7 @@ impl Listener {
             .build();
         let (stop, stopped) = oneshot::channel();
         Self {
+            pulse: None,
             env: Arc::new(env),
             service: ServiceBuilder::new(),
             limits,
@@ -114,7 +118,9 @@ impl Listener {
     /// worth beginning. One that is not is cancelled, at the least cost, and its
     /// connection is cut off.
     pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        let severer = Severer::start(self.ports.clone());
+        let pulse = Pulse::of(&self.env);
+        let severer = Severer::start(self.ports.clone(), pulse.watch());
+        self.pulse = Some(pulse);
         self.admit = Arc::new(move |peer| {
             let admitted = network(peer).is_none_or(&admit);
             if !admitted {
@@ -237,6 +243,7 @@ impl Listener {
         let ports = bound.iter().filter_map(|address| port(address)).collect();
         let _ = self.ports.set(ports); // it is set nowhere else
         Ok(Listening {
+            _pulse: self.pulse,
             server,
             addresses: bound,
             stop: Some(self.stop),
@@ -322,6 +329,8 @@ fn free_socket_path(path: &str) -> Result<(), String> {
 
 /// A server with its addresses.
 pub struct Listening {
+    // Dropped first: its tasks end on the poll threads.
+    _pulse: Option<Pulse>,
     server: Server,
     addresses: Vec<String>,
     stop: Option<oneshot::Sender<()>>,

@@ -16,6 +16,7 @@ mod lane;
 mod listen;
 mod many;
 mod outbox;
+mod pulse;
 mod pump;
 mod sever;
 mod standard;

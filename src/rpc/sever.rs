@@ -2,17 +2,28 @@
 //! one. Whoever floods the server with calls that it takes back at once
 //! (CVE-2023-44487) keeps a poll thread reading as long as anything is there to
 //! be read, and nothing else bounds what those calls cost.
+//!
+//! A handler names the connection of a call that is one too many. Where every
+//! poll thread is kept reading, no handler runs; then those connections are cut
+//! off from which more waits than is read at once.
 
 use std::collections::HashSet;
 use std::iter;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::args::READ_BYTES;
+use super::pulse::Watch;
 
 /// Connections that may wait to be cut off. One more is cut off at its next
 /// call.
 const WAITING: usize = 64;
+
+/// How long nothing more is said of connections that no handler named.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// A way to have connections cut off by a thread of its own, which ends with
 /// it.
@@ -22,25 +33,11 @@ impl Severer {
     /// Starts the thread, for connections to these ports: one to another server
     /// of this process may come from the same address. Without a thread, or on
     /// a system that has no way to do it, nothing is cut off.
-    pub(super) fn start(ports: Arc<OnceLock<Vec<u16>>>) -> Self {
+    pub(super) fn start(ports: Arc<OnceLock<Vec<u16>>>, watch: Watch) -> Self {
         let (send, peers) = bounded::<SocketAddr>(WAITING);
         let severs = std::thread::Builder::new()
             .name("severer".to_owned())
-            .spawn(move || {
-                let mut able = true;
-                for peer in &peers {
-                    // A flood names its connection with each call: all that
-                    // wait are looked for in one pass.
-                    let peers = iter::once(peer).chain(peers.try_iter()).collect();
-                    let ports = ports.get().map_or(&[][..], Vec::as_slice);
-                    // Said once: a flood shall not fill the log too.
-                    if let Err(why) = sever(&peers, ports)
-                        && std::mem::take(&mut able)
-                    {
-                        log::error!("a connection with too many calls cannot be reset: {why}");
-                    }
-                }
-            });
+            .spawn(move || run(&peers, &ports, watch));
         if let Err(why) = severs {
             log::error!("cannot start a thread that cuts floods off: {why}");
         }
@@ -56,6 +53,46 @@ impl Severer {
     }
 }
 
+fn run(peers: &Receiver<SocketAddr>, ports: &OnceLock<Vec<u16>>, mut watch: Watch) {
+    let mut able = true;
+    let mut reset = |is_meant: &dyn Fn(u64, SocketAddr) -> bool| {
+        let ports = ports.get().map_or(&[][..], Vec::as_slice);
+        sever(ports, is_meant).unwrap_or_else(|why| {
+            // Said once: a flood shall not fill the log too.
+            if std::mem::take(&mut able) {
+                log::error!("a connection with too many calls cannot be reset: {why}");
+            }
+            0
+        })
+    };
+    let mut next_look = watch.next_look();
+    let mut next_word = Instant::now();
+    loop {
+        match peers.recv_deadline(next_look) {
+            // A flood names its connection with each call: all that wait are
+            // looked for in one pass.
+            Ok(peer) => {
+                let named: HashSet<_> = iter::once(peer).chain(peers.try_iter()).collect();
+                reset(&|_, other| named.contains(&other));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // Also where handlers never cease to name some.
+        if Instant::now() < next_look {
+            continue;
+        }
+        if watch.is_one_kept()
+            && reset(&|waiting, _| waiting >= READ_BYTES as u64) > 0
+            && next_word <= Instant::now()
+        {
+            log::warn!("connections that kept a poll thread from all others were reset");
+            next_word = Instant::now() + QUIET;
+        }
+        next_look = watch.next_look();
+    }
+}
+
 /// The address in what gRPC writes of a peer, such as `ipv4:127.0.0.1:50052`
 /// or `ipv6:%5B::1%5D:50052`.
 fn address(peer: &str) -> Option<SocketAddr> {
@@ -68,14 +105,15 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Resets the connections of these peers, whose addresses are canonical, to
-/// these ports of this process. Returns how many there are.
+/// Resets the connections to these ports of this process that are meant, as is
+/// told from how many bytes wait to be read and whose they are, by its canonical
+/// address. Returns how many there are.
 ///
 /// The socket's number may be another's by the time it is looked at, so a
 /// duplicate is made first, and asked who is at its other end.
 #[cfg(target_os = "linux")]
-fn sever(peers: &HashSet<SocketAddr>, ports: &[u16]) -> std::io::Result<usize> {
-    use rustix::io::Errno;
+fn sever(ports: &[u16], is_meant: impl Fn(u64, SocketAddr) -> bool) -> std::io::Result<usize> {
+    use rustix::io::{Errno, ioctl_fionread};
     use rustix::net::{connect_unspec, getpeername, getsockname};
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
@@ -98,7 +136,11 @@ fn sever(peers: &HashSet<SocketAddr>, ports: &[u16]) -> std::io::Result<usize> {
         ) else {
             continue; // not over a network
         };
-        if ports.contains(&own.port()) && peers.contains(&canonical(other)) {
+        if !ports.contains(&own.port()) {
+            continue;
+        }
+        let waiting = ioctl_fionread(&socket).unwrap_or(0);
+        if is_meant(waiting, canonical(other)) {
             // Not a shutdown: what was received would still be read, megabytes.
             connect_unspec(&socket)?;
             severed += 1;
@@ -108,13 +150,13 @@ fn sever(peers: &HashSet<SocketAddr>, ports: &[u16]) -> std::io::Result<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sever(_: &HashSet<SocketAddr>, _: &[u16]) -> std::io::Result<usize> {
+fn sever(_: &[u16], _: impl Fn(u64, SocketAddr) -> bool) -> std::io::Result<usize> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -143,17 +185,22 @@ mod tests {
                 (out, listener.accept().unwrap().0)
             })
             .collect();
-        let peer = HashSet::from([pairs[1].0.local_addr().unwrap()]);
+        let peer = pairs[1].0.local_addr().unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(sever(&peer, &[port ^ 1]).unwrap(), 0, "another server's");
-        assert_eq!(sever(&peer, &[port]).unwrap(), 1);
-        assert_eq!(sever(&peer, &[port]).unwrap(), 0, "it is gone");
+        let of_peer = |_, other| other == peer;
+        assert_eq!(sever(&[port ^ 1], of_peer).unwrap(), 0, "another server's");
+        assert_eq!(sever(&[port], of_peer).unwrap(), 1);
+        assert_eq!(sever(&[port], of_peer).unwrap(), 0, "it is gone");
         let ended = pairs[1].0.read(&mut [0]);
         assert!(ended.as_ref().map_or(true, |n| *n == 0), "{ended:?}");
         for at in [0, 2] {
             let (out, into) = &mut pairs[at];
-            std::io::Write::write_all(into, b"x").unwrap();
+            into.write_all(b"x").unwrap();
             out.read_exact(&mut [0]).unwrap();
         }
+        pairs[2].0.write_all(b"not read").unwrap();
+        assert_eq!(sever(&[port], |waiting, _| waiting > 8).unwrap(), 0);
+        assert_eq!(sever(&[port], |waiting, _| waiting == 8).unwrap(), 1);
+        assert!(matches!(pairs[2].0.read(&mut [0]), Ok(0) | Err(_)));
     }
 }

@@ -115,7 +115,7 @@ pub struct Settings {
     pub max_rooms: usize,
     /// Questions (`Who` and `Rooms`) that are answered at once.
     pub max_questions: usize,
-    /// Poll threads of gRPC.
+    /// Poll threads of gRPC, at least 1; by default one a processor.
     pub poll_threads: usize,
     /// Where this process's log goes, so that a group's lines are one write.
     pub log: LogSink,

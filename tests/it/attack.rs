@@ -9,6 +9,10 @@ use crate::support::{Http2, Peer, Program};
 /// How long an attack lasts.
 const ATTACK: Duration = Duration::from_secs(2);
 
+/// Connections that attack at once: more than there are poll threads on most
+/// machines that run this.
+const ATTACKERS: usize = 16;
+
 /// How long after an attack its last traces may be felt, on a slow machine.
 const AFTER: Duration = Duration::from_secs(20);
 
@@ -36,7 +40,7 @@ fn rapid_resets_starve_nobody_and_fill_no_memory() {
     let mut echoes = Vec::new();
     let mut threads = 0;
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let attack = || {
             let begun = Instant::now();
             while begun.elapsed() < ATTACK {
                 let mut attacker = Http2::connect(&address);
@@ -51,7 +55,10 @@ fn rapid_resets_starve_nobody_and_fill_no_memory() {
                 attacker.close();
             }
             over.store(true, Ordering::Release);
-        });
+        };
+        for _ in 0..ATTACKERS {
+            scope.spawn(attack);
+        }
         let mut sent = 0;
         while !over.load(Ordering::Acquire) {
             sent += 1;
@@ -72,7 +79,7 @@ fn rapid_resets_starve_nobody_and_fill_no_memory() {
     );
     let slowest = echoes[echoes.len() - 1];
     assert!(slowest < ATTACK + AFTER, "{slowest:?}");
-    assert!(grown < 512 * 1024, "{grown} KiB");
+    assert!(grown < 2048 * 1024, "{grown} KiB");
     assert!(threads < 2000, "{threads} threads");
     Peer::join(&socket, "Newcomer", 2);
 }
