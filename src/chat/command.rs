@@ -5,9 +5,11 @@
 //! Services Using the State Machine Approach», ACM Computing Surveys 22(4),
 //! 1990). So servers need agree only on the commands' order.
 
+use super::answer::{Ask, Joined, Loss, Parted, Refused, Said};
 use super::event::MemberKey;
+use super::member::{Secret, SessionNo};
 use super::name::Name;
-use super::room::{Ask, Joined, Loss, Parted, Refused, Room, Said, Secret, SessionNo};
+use super::room::Room;
 
 /// How many sessions, and how many participants, one server can number.
 const BITS_OF_ONE_SERVER: u32 = 40;

@@ -7,8 +7,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::answer::{Ask, Joined, Loss, Parted, Refused, Said};
 use super::clock::LamportClock;
 use super::event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_NAME};
+use super::member::{Member, Presence, RememberedMember, Secret, SessionNo, StoredMember};
 use super::name::Name;
 use super::text::check_text;
 
@@ -16,73 +18,6 @@ use super::text::check_text;
 /// so that what they send again after a long absence is recognised. The longest
 /// gone are forgotten.
 pub const MAX_REMEMBERED: usize = 1024;
-
-/// A digest of the secret that a client chose when it joined. Whoever knows
-/// the secret is the same participant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Secret(pub [u8; 32]);
-
-/// Which stream a participant speaks through; unique in one server's life, and
-/// among servers that share their rooms (see [`first_of`](super::first_of)).
-pub type SessionNo = u64;
-
-/// Where a participant is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// It speaks through this session.
-    Here(SessionNo),
-    /// It lost this session and may yet resume.
-    Away(SessionNo),
-}
-
-/// A participant of a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who it is.
-    pub key: MemberKey,
-    /// The id that it chose, or was given.
-    pub id: i32,
-    /// Its name.
-    pub name: Name,
-    /// How it proves that it is the same one, if it can.
-    pub secret: Option<Secret>,
-    /// The room's Lamport time at which it joined.
-    pub joined: i64,
-    /// Its own Lamport time of the last thing that it sent and that was
-    /// stamped or refused.
-    pub last_sent: i64,
-    /// `last_sent` as it was when the present session began: what bears no
-    /// later time was sent, and stamped, in an earlier one.
-    pub settled: i64,
-    /// Where it is.
-    pub presence: Presence,
-}
-
-impl Member {
-    /// Whether it is connected, and not merely expected back.
-    pub fn is_here(&self) -> bool {
-        matches!(self.presence, Presence::Here(_))
-    }
-}
-
-/// What a store remembers of a participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredMember {
-    /// See [`Member::key`].
-    pub key: MemberKey,
-    /// See [`Member::id`].
-    pub id: i32,
-    /// See [`Member::name`].
-    pub name: Name,
-    /// See [`Member::secret`].
-    pub secret: Option<Secret>,
-    /// See [`Member::joined`].
-    pub joined: i64,
-    /// See [`Member::last_sent`].
-    pub last_sent: i64,
-    /// Whether it was in the room when the server stopped.
-    pub present: bool,
-}
 
 /// What a store remembers of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,107 +30,6 @@ pub struct StoredRoom {
     pub seq: u64,
     /// Who was in it, and who is remembered.
     pub members: Vec<StoredMember>,
-}
-
-/// A participant that left and would be recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RememberedMember {
-    /// See [`Member::key`].
-    pub key: MemberKey,
-    /// See [`Member::last_sent`].
-    pub last_sent: i64,
-}
-
-/// What a client asks for when it joins.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// The id that it wants; 0 lets the room choose.
-    pub id: i32,
-    /// The name that it wants.
-    pub name: Name,
-    /// What it will prove itself with later.
-    pub secret: Option<Secret>,
-    /// Its own Lamport time of this send.
-    pub sent: i64,
-    /// The stream that it will speak through.
-    pub session: SessionNo,
-    /// Who it becomes if it is not known already.
-    pub fresh: MemberKey,
-}
-
-/// A client is in the room.
-#[derive(Debug)]
-pub struct Joined {
-    /// Who it is.
-    pub key: MemberKey,
-    /// The id that it has.
-    pub id: i32,
-    /// The Lamport time up to which everything lies before this join.
-    pub seam: i64,
-    /// The announcement, or for a resumed participant the receipt that it
-    /// alone gets.
-    pub event: Event,
-    /// Who sees `event`.
-    pub audience: Audience,
-    /// Whether it was in the room already: then nobody is told.
-    pub resumed: bool,
-}
-
-/// Why a client cannot join.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Somebody in the room has the name.
-    #[error("the name «{0}» is taken in {1}")]
-    NameTaken(Name, String),
-    /// Somebody in the room has the id.
-    #[error("the id {0} is taken in {1}")]
-    IdTaken(i32, String),
-    /// The secret belongs to a participant with another name.
-    #[error("this secret belongs to «{0}», who is in {1}")]
-    OtherName(Name, String),
-    /// The client's Lamport time is negative or absurdly far ahead.
-    #[error("the timestamp {0} is not one that a Lamport clock can have here")]
-    Time(i64),
-}
-
-/// What became of something said.
-#[derive(Debug)]
-pub enum Said {
-    /// It has its place in the order.
-    Stamped(Event, Audience),
-    /// It was refused; its sender alone is told. This is an event too: it
-    /// ticks the clock, as the original's L=6 did.
-    Refused(Event, Audience),
-    /// It was stamped or refused before, in an earlier session of its sender.
-    /// A sender that had heard so would not have said it again, so it alone is
-    /// told: its echo may be no longer kept.
-    Repeated(Event),
-    /// Its sender speaks through another session by now, or left.
-    Superseded,
-}
-
-/// What a lost session means for the room.
-#[derive(Debug)]
-pub enum Loss {
-    /// Nothing: the participant speaks through another session, or left.
-    None,
-    /// Its participant may resume; nobody is told yet.
-    Away,
-    /// Its participant is gone.
-    Left(Parted),
-}
-
-/// A participant has left.
-#[derive(Debug)]
-pub struct Parted {
-    /// Who.
-    pub key: MemberKey,
-    /// What those who remain are told.
-    pub event: Event,
-    /// Whether it would be recognised if it came back.
-    pub remembered: bool,
-    /// Who was forgotten to make room for it.
-    pub forgotten: Option<MemberKey>,
 }
 
 /// A room.
@@ -641,13 +475,6 @@ impl Room {
             .map(|n| first.wrapping_add(n) & i32::MAX)
             .find(|id| *id != SERVER_ID && !self.ids.contains(id))
             .unwrap_or(i32::MIN)
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    /// Shows nothing of it: a log is no place for a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 
