@@ -441,6 +441,19 @@ fn a_gone_reader_of_its_output_is_no_error_for_the_client() {
 }
 
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
+fn as_many_poll_threads_serve_as_were_asked_for() {
+    let (server, address) = Program::server(&["--poll-threads", "3"]);
+    Peer::join(&address, "Alex", 1);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    let name = |thread: &std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+    let polling = threads
+        .filter_map(|thread| name(&thread.unwrap()).ok()) // it may have ended
+        .filter(|name| name.starts_with("poll-"));
+    assert_eq!(polling.count(), 3);
+}
+
+#[test]
 fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
     for (level, args, logged) in [
         ("error", &[][..], false),

@@ -13,9 +13,10 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Context, Event, EventContext, Helper, Movement, RepeatCount,
 };
 
+use super::colour::Style;
 use super::command::COMMANDS;
 use super::known::Known;
-use super::paint::{Painter, Style};
+use super::paint::Painter;
 use super::reflow::Reflow;
 use super::stage::Stage;
 use crate::chat::MAX_TEXT_CHARS;

@@ -8,6 +8,7 @@
 //! Knows how to say and how to ask, and nothing of the protocol.
 
 mod ask;
+mod colour;
 mod command;
 mod helper;
 mod known;
@@ -41,7 +42,8 @@ use reflow::Reflow;
 use screen::{Screen, Show};
 use stage::Stage;
 
-pub use paint::{Colours, Look};
+pub use colour::Colours;
+pub use paint::Look;
 
 /// A paste of more lines than this is sent only if that is meant.
 const MANY_LINES: usize = 3;
