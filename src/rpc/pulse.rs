@@ -29,11 +29,11 @@ const CALM_PART: u32 = 8;
 const CALM_BEAT: Duration = Duration::from_millis(200);
 
 /// A task on every poll thread. They end with it.
-pub(super) struct Pulse(Arc<[Beat]>);
+pub(super) struct Pulse(Vec<Arc<Beat>>);
 
 /// Feels the pulse, on a thread that is no poll thread.
 pub(super) struct Watch {
-    beats: Arc<[Beat]>,
+    beats: Vec<Arc<Beat>>,
     /// Beats in a row that one of them missed.
     missed: usize,
     /// When it looked last, and the processor time of this process then.
@@ -54,15 +54,15 @@ impl Pulse {
     /// Of all poll threads of `env`, which gives them out in turn and has given
     /// out none yet.
     pub(super) fn of(env: &Arc<Environment>) -> Self {
-        let threads = env.completion_queues().len();
-        let beats: Arc<[Beat]> = (0..threads).map(|_| Beat::default()).collect();
-        for at in 0..threads {
+        let beats = env.completion_queues().iter().map(|_| {
+            let beat = Arc::new(Beat::default());
             // Only what belongs to a call or a channel runs on a poll thread.
             // This channel never has a call, so it is never dialled.
             let channel = ChannelBuilder::new(env.clone()).connect("unix:");
-            Client::new(channel).spawn(come_round(beats.clone(), at));
-        }
-        Self(beats)
+            Client::new(channel).spawn(come_round(beat.clone()));
+            beat
+        });
+        Self(beats.collect())
     }
 
     /// A way to feel it.
@@ -79,7 +79,7 @@ impl Pulse {
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        for beat in &*self.0 {
+        for beat in &self.0 {
             beat.is_over.store(true, Ordering::Release);
             beat.task.wake();
         }
@@ -112,7 +112,7 @@ impl Watch {
     /// Whether all have, since this was asked last. Asks again those that have.
     fn have_come_round(&self) -> bool {
         let mut all = true;
-        for beat in &*self.beats {
+        for beat in &self.beats {
             if !beat.is_awaited.swap(true, Ordering::AcqRel) {
                 beat.task.wake();
             } else if !beat.is_over.load(Ordering::Acquire) {
@@ -123,8 +123,7 @@ impl Watch {
     }
 }
 
-async fn come_round(beats: Arc<[Beat]>, at: usize) {
-    let beat = &beats[at];
+async fn come_round(beat: Arc<Beat>) {
     poll_fn(|cx| {
         // Registered before the look: who asks after it wakes this again.
         beat.task.register(cx.waker());

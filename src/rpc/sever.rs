@@ -65,10 +65,9 @@ fn run(peers: &Receiver<SocketAddr>, ports: &OnceLock<Vec<u16>>, mut watch: Watc
             0
         })
     };
-    let mut next_look = watch.next_look();
     let mut next_word = Instant::now();
     loop {
-        match peers.recv_deadline(next_look) {
+        match peers.recv_deadline(watch.next_look()) {
             // A flood names its connection with each call: all that wait are
             // looked for in one pass.
             Ok(peer) => {
@@ -79,7 +78,7 @@ fn run(peers: &Receiver<SocketAddr>, ports: &OnceLock<Vec<u16>>, mut watch: Watc
             Err(RecvTimeoutError::Disconnected) => return,
         }
         // Also where handlers never cease to name some.
-        if Instant::now() < next_look {
+        if Instant::now() < watch.next_look() {
             continue;
         }
         if watch.is_one_kept()
@@ -89,7 +88,6 @@ fn run(peers: &Receiver<SocketAddr>, ports: &OnceLock<Vec<u16>>, mut watch: Watc
             log::warn!("connections that kept a poll thread from all others were reset");
             next_word = Instant::now() + QUIET;
         }
-        next_look = watch.next_look();
     }
 }
 
