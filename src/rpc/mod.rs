@@ -31,6 +31,6 @@ pub use listen::{
     ListenError, Listener, Listening, Question, Reply, Stopping, Streamed, is_exposed,
 };
 pub use many::{Outgoing, OutgoingQueue, outgoing};
-pub use outbox::{Outbox, Overflow, PastSender};
+pub use outbox::{Call, Outbox, Overflow, PastSender};
 pub use stream::{Connection, Kick};
 pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

@@ -39,6 +39,9 @@ pub(super) enum Queued {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
+/// A poll thread that is to be called: it has something in its lane.
+pub struct Call(Arc<Line>);
+
 /// What both ends of an outbox share.
 pub(super) struct Line {
     /// The pump's task on its poll thread.
@@ -111,18 +114,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Has its poll thread send what is queued.
-    pub fn wake(&self) {
+    /// Has its poll thread send what is queued. Where nobody has called that
+    /// thread yet, it is called when what this returns is dropped: after others
+    /// have been woken too, and without a lock, since a thread that calls
+    /// another may have to make way for it.
+    #[must_use = "dropping it calls the poll thread"]
+    pub fn wake(&self) -> Option<Call> {
         let line = &self.line;
-        if line.in_lane.swap(true, Ordering::AcqRel) || !line.lane.add(line.clone()) {
-            return;
-        }
-        // Where it is not over, its task is still to run the lane: because of
-        // this, or at its end, after it has said that it is over.
-        match line.over.load(Ordering::SeqCst) {
-            false => line.waker.wake(),
-            true => line.lane.run(),
-        }
+        let calls = !line.in_lane.swap(true, Ordering::AcqRel) && line.lane.add(line.clone());
+        calls.then(|| Call(line.clone()))
     }
 
     /// Sends what is queued on this thread, as far as gRPC takes it at once:
@@ -182,6 +182,18 @@ impl Outbox {
     pub(super) fn abandon(&self) {
         self.line.abandoned.store(true, Ordering::Release);
         self.line.waker.wake();
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Self(line) = self;
+        // Where it is not over, its task is still to run the lane: because of
+        // this, or at its end, after it has said that it is over.
+        match line.over.load(Ordering::SeqCst) {
+            false => line.waker.wake(),
+            true => line.lane.run(),
+        }
     }
 }
 

@@ -427,7 +427,7 @@ mod tests {
                 sent.unwrap();
                 match time % 3 {
                     0 => outbox.write(),
-                    1 => outbox.wake(),
+                    1 => drop(outbox.wake()),
                     _ => {} // with the next
                 }
                 time = next;
@@ -471,9 +471,9 @@ mod tests {
                 _ => Some(Some(std::thread::spawn(end))),
             };
             let _ = of_the_end.queue(&frame(time));
-            of_the_end.wake();
+            drop(of_the_end.wake());
             outbox.queue(&frame(time)).unwrap();
-            outbox.wake();
+            drop(outbox.wake());
             assert_eq!(times(&mut reader), [time]);
             if let Some(thread) = ended.expect("its client has its end") {
                 assert!(thread.join().unwrap());

@@ -17,7 +17,7 @@ use super::report;
 use super::step::{Change, Seat, Sequel};
 use crate::chat::{Audience, Event, MemberKey, RoomId};
 use crate::history::Record;
-use crate::rpc::Overflow;
+use crate::rpc::{Call, Overflow};
 use crate::wire::{Ending, Frame, Group};
 
 pub(super) struct Fanout {
@@ -40,6 +40,14 @@ struct Seats {
     /// What was handed out since the last look, and who was let go.
     delivered: u64,
     let_go: u64,
+}
+
+/// How what is handed out gets on its way.
+struct Way {
+    /// The participant on whose session's thread this is, if it is one.
+    here: Option<MemberKey>,
+    /// The poll threads that have something to send now.
+    calls: Vec<Call>,
 }
 
 impl Fanout {
@@ -71,12 +79,17 @@ impl Fanout {
     }
 
     /// Hands out a group, on the thread of the session of `here` if it is one.
+    /// The poll threads that this returns are to be called.
     pub(super) fn deliver(
         &mut self,
         records: &[Record],
         group: impl Iterator<Item = Sequel>,
         here: Option<MemberKey>,
-    ) {
+    ) -> Vec<Call> {
+        let mut way = Way {
+            here,
+            calls: Vec::new(),
+        };
         let mut touched = Vec::new();
         for (record, sequel) in records.iter().zip(group) {
             let room = self.rooms.entry(record.room.no).or_default();
@@ -85,27 +98,27 @@ impl Fanout {
                 // Those who were there before get what was said before; the
                 // newcomer does not.
                 Change::Attach(seat) => {
-                    room.hand_out(here);
+                    room.hand_out(&mut way);
                     room.attach(*seat, self.ended.as_ref());
                 }
                 Change::Detach(key, ending) => {
-                    room.hand_out(here);
+                    room.hand_out(&mut way);
                     room.detach(key, ending);
                 }
                 Change::Dismiss(key, ending) => {
-                    room.hand_out(here);
+                    room.hand_out(&mut way);
                     room.dismiss(key, ending);
                 }
                 Change::DismissAll(ending) => {
-                    room.hand_out(here);
+                    room.hand_out(&mut way);
                     room.dismiss_all(&ending);
                 }
             }
             if let Some((event, audience)) = &record.event {
-                room.take(&record.room, event, *audience, record.author, here);
+                room.take(&record.room, event, *audience, record.author, &mut way);
             }
             if let Some((event, key)) = sequel.receipt.as_deref() {
-                room.take(&record.room, event, Audience::One(*key), None, here);
+                room.take(&record.room, event, Audience::One(*key), None, &mut way);
             }
             if touched.last() != Some(&record.room.no) {
                 touched.push(record.room.no);
@@ -113,13 +126,14 @@ impl Fanout {
         }
         for no in touched {
             if let Some(room) = self.rooms.get_mut(&no) {
-                room.hand_out(here);
+                room.hand_out(&mut way);
                 self.reached += room.seats.len();
                 let (delivered, let_go) = (&mut room.delivered, &mut room.let_go);
                 self.metrics
                     .delivered(std::mem::take(delivered), std::mem::take(let_go));
             }
         }
+        way.calls
     }
 
     /// Ends every outbox: after what is in it or, with `at_once`, without.
@@ -199,7 +213,7 @@ impl Seats {
         event: &Event,
         audience: Audience,
         author: Option<MemberKey>,
-        here: Option<MemberKey>,
+        way: &mut Way,
     ) {
         if log::log_enabled!(target: report::TARGET, log::Level::Debug) {
             for seat in self.seats.iter().filter(|s| audience.includes(s.key)) {
@@ -217,7 +231,7 @@ impl Seats {
             Audience::Two(_, second) if second != first => Some(second),
             _ => None,
         };
-        self.hand_out(here);
+        self.hand_out(way);
         let frame = Frame::single(event, false);
         for key in std::iter::once(first).chain(second) {
             let Some(&at) = self.index.get(&key) else {
@@ -226,7 +240,7 @@ impl Seats {
             match self.seats[at].outbox.queue(&frame) {
                 Ok(()) => {
                     self.delivered += 1;
-                    self.seats[at].send(here);
+                    way.send(&self.seats[at]);
                 }
                 Err(Overflow) => self.let_go(at),
             }
@@ -235,7 +249,7 @@ impl Seats {
 
     /// Hands what waits to all members, first to those who said it. One that
     /// has no room for it is let go: it can come back and read what it missed.
-    fn hand_out(&mut self, here: Option<MemberKey>) {
+    fn hand_out(&mut self, way: &mut Way) {
         if self.waiting.is_empty() {
             return;
         }
@@ -261,7 +275,7 @@ impl Seats {
             match queued {
                 Ok(()) => {
                     self.delivered += self.waiting.len() as u64;
-                    seat.send(here);
+                    way.send(seat);
                 }
                 Err(Overflow) => slow.push(at),
             }
@@ -280,12 +294,12 @@ impl Seats {
     }
 }
 
-impl Seat {
-    /// Has what is queued sent.
-    fn send(&self, here: Option<MemberKey>) {
-        match here == Some(self.key) {
-            true => self.outbox.write(),
-            false => self.outbox.wake(),
+impl Way {
+    /// Has what is queued for a member sent.
+    fn send(&mut self, seat: &Seat) {
+        match self.here == Some(seat.key) {
+            true => seat.outbox.write(),
+            false => self.calls.extend(seat.outbox.wake()),
         }
     }
 }

@@ -24,6 +24,7 @@ use super::step::{Sequel, Step};
 use super::tempo::{MAX_GROUP, Tempo};
 use crate::chat::MemberKey;
 use crate::history::{self, Record};
+use crate::rpc::Call;
 use crate::trace::LogSink;
 use crate::wire::Ending;
 
@@ -120,7 +121,9 @@ impl Journal {
             };
             seen = self.queue.len();
             if keeper.is_due(seen, member) {
-                keeper.keep_group(&self.queue, member);
+                let calls = keeper.keep_group(&self.queue, member);
+                drop(keeper);
+                drop(calls);
                 break;
             }
         }
@@ -153,7 +156,9 @@ impl Journal {
                 return None;
             }
             if waiting > 0 && keeper.is_due(waiting, None) {
-                keeper.keep_group(&self.queue, None);
+                let calls = keeper.keep_group(&self.queue, None);
+                drop(keeper);
+                drop(calls);
                 continue;
             }
             let wait = match waiting {
@@ -206,9 +211,11 @@ impl Keeper {
     }
 
     /// Keeps what waits in `queue`, logs it and hands it out, on the session
-    /// thread of `member` if there is one.
-    fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) {
+    /// thread of `member` if there is one. The poll threads that send it are
+    /// still to be called.
+    fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) -> Vec<Call> {
         let mut last = None;
+        let mut calls = Vec::new();
         for message in queue.try_iter() {
             match message {
                 Message::Step(step) => {
@@ -227,7 +234,7 @@ impl Keeper {
         if let Some(first) = self.records.first() {
             let (author, steps) = (first.author, self.records.len());
             self.alone = author.filter(|_| self.records.iter().all(|r| r.author == author));
-            self.keep(member);
+            calls = self.keep(member);
             let seats = self.fanout.take_reached();
             self.tempo.kept(steps, seats, Instant::now());
         }
@@ -242,9 +249,11 @@ impl Keeper {
             }
             _ => {}
         }
+        calls
     }
 
-    fn keep(&mut self, member: Option<MemberKey>) {
+    fn keep(&mut self, member: Option<MemberKey>) -> Vec<Call> {
+        let mut calls = Vec::new();
         let begun = Instant::now();
         if let Some(history) = &mut self.history
             && let Err(error) = history.append(&self.records)
@@ -272,7 +281,8 @@ impl Keeper {
                 report::step(record, sequel);
             }
             drop(held);
-            self.fanout
+            calls = self
+                .fanout
                 .deliver(&self.records, self.sequels.drain(..), member);
         } else {
             for sequel in self.sequels.drain(..) {
@@ -280,6 +290,7 @@ impl Keeper {
             }
         }
         self.records.clear();
+        calls
     }
 }
 

@@ -139,6 +139,6 @@ fn show(watch: &Connection, health: Health) {
     if let Ok(frame) = health.to_frame() {
         // A watcher reads two states at most behind.
         let _ = watch.outbox().queue(&frame);
-        watch.outbox().wake();
+        drop(watch.outbox().wake());
     }
 }
