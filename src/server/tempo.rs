@@ -6,7 +6,8 @@
 //! as long as sending the last one takes: a lull. Where the last groups were
 //! large, it may gather longer, until it is as large as they were: by then those
 //! who wait for their receipts before they go on have all been heard, and
-//! nothing more would come.
+//! nothing more would come. Where some of them have ended, nothing comes for a
+//! whole lull.
 
 use std::time::{Duration, Instant};
 
@@ -53,15 +54,26 @@ pub(super) struct Tempo {
     next: Duration,
     /// When the last group was kept.
     last: Option<Instant>,
-    /// When the next group may be kept if it is as large as the last ones, and
-    /// when it is to be kept however small it is.
-    due: Option<[Instant; 2]>,
+    /// When the next group is due, if it gathers.
+    due: Option<Due>,
     /// Whether something of it has come.
     has_begun: bool,
     /// Steps in the last groups, in no order that matters.
     sizes: [usize; REMEMBERED],
     /// Where the next size goes.
     at: usize,
+}
+
+/// When a group that gathers is to be kept.
+#[cfg_attr(test, derive(Clone))]
+struct Due {
+    /// If it is as large as the last ones.
+    complete: Instant,
+    /// If no more waits than at the last look, which was a lull before.
+    quiet: Instant,
+    seen: usize,
+    /// However small it is.
+    any: Instant,
 }
 
 impl Tempo {
@@ -81,12 +93,19 @@ impl Tempo {
     /// not, they are [in a while](Self::wait), or when there are more.
     pub(super) fn is_due(&mut self, waiting: usize, now: Instant) -> bool {
         let is_full = waiting >= MAX_GROUP;
-        if let Some([complete, any]) = self.due
-            && now < any
+        let expected = self.expected().unwrap_or(MAX_GROUP);
+        if let Some(due) = &mut self.due
+            && now < due.any
         {
             self.has_begun = true;
-            let expected = self.expected().unwrap_or(MAX_GROUP);
-            return is_full || now >= complete && waiting >= expected;
+            if is_full || now >= due.complete && waiting >= expected {
+                return true;
+            }
+            if now < due.quiet {
+                return false;
+            }
+            due.quiet = now + self.lull;
+            return std::mem::replace(&mut due.seen, waiting) == waiting;
         }
         if self.has_begun || is_full {
             return true;
@@ -104,10 +123,9 @@ impl Tempo {
 
     /// How long to wait at most before [`is_due`](Self::is_due) is asked again.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        let due = self
-            .due
-            .and_then(|due| due.into_iter().find(|due| now < *due));
-        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+        let due = self.due.iter().flat_map(|d| [d.complete, d.quiet, d.any]);
+        let next = due.filter(|due| now < *due).min();
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
     /// A group of so many steps has been kept, which went to so many members.
@@ -130,7 +148,12 @@ impl Tempo {
             None => [self.next.min(self.lull); 2],
         };
         self.next = self.lull.min(self.next * 2);
-        self.due = Some([now + complete, now + any]);
+        self.due = Some(Due {
+            complete: now + complete,
+            quiet: now + complete,
+            seen: 0,
+            any: now + any,
+        });
     }
 
     /// Whether the last group went to so few that lulls are as short as can be.
@@ -207,11 +230,27 @@ mod tests {
         assert_eq!(tempo.wait(now), LULL);
         let later = now + LULL;
         assert!(!tempo.is_due(63, later));
-        assert_eq!(tempo.wait(later), (LONG - 1) * LULL);
         assert!(tempo.is_due(64, later));
         tempo.kept(64, SEATS, later);
         assert!(!tempo.is_due(1, later + LULL), "another gathers");
-        assert!(tempo.is_due(1, later + LONG * LULL), "but not for ever");
+    }
+
+    #[test]
+    fn a_large_group_waits_for_no_more_when_nothing_comes_in_a_lull() {
+        let (mut tempo, mut now) = after(&[64; REMEMBERED]);
+        let begun = now;
+        now += LULL;
+        assert!(!tempo.is_due(1, now));
+        assert_eq!(tempo.wait(now), LULL);
+        now += LULL / 2;
+        assert!(!tempo.is_due(1, now), "half a lull");
+        assert!(tempo.clone().is_due(1, now + LULL / 2));
+        now += LULL / 2;
+        assert!(!tempo.is_due(2, now), "something has come");
+        assert_eq!(tempo.wait(now), LULL);
+        now += LULL;
+        assert_eq!(now, begun + LONG * LULL);
+        assert!(tempo.is_due(3, now), "but not for ever");
     }
 
     #[test]
