@@ -124,6 +124,8 @@ impl Fanout {
                 touched.push(record.room.no);
             }
         }
+        touched.sort_unstable();
+        touched.dedup();
         for no in touched {
             if let Some(room) = self.rooms.get_mut(&no) {
                 room.hand_out(&mut way);

@@ -11,6 +11,7 @@
 //! A session that alone keeps a small room busy goes on keeping its groups
 //! itself: the journal thread would gather no more than the session has.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -30,7 +31,12 @@ use crate::wire::Ending;
 
 /// Steps that may wait. When they are this many, sessions wait: the disk sets
 /// the pace.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 2 * MAX_GROUP;
+
+/// Steps of one room in a group at most. It bounds the size of a batch: a step
+/// is at most some 900 bytes on the wire, and gRPC clients read 4 MB by default.
+/// And members keep up with several groups, see `Settings::outbox_events`.
+const MAX_IN_ROOM: usize = 1024;
 
 /// What is handed over.
 #[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
@@ -216,12 +222,20 @@ impl Keeper {
     fn keep_group(&mut self, queue: &Receiver<Message>, member: Option<MemberKey>) -> Vec<Call> {
         let mut last = None;
         let mut calls = Vec::new();
+        // Not counted where all rooms together have no more than one may have.
+        let mut rooms = (queue.len() > MAX_IN_ROOM).then(HashMap::new);
         for message in queue.try_iter() {
             match message {
                 Message::Step(step) => {
+                    let room = step.record.room.no;
                     self.records.push(step.record);
                     self.sequels.push(step.sequel);
-                    if self.records.len() == MAX_GROUP {
+                    let steps = self.records.len();
+                    let in_room = match &mut rooms {
+                        Some(rooms) => *rooms.entry(room).and_modify(|n| *n += 1).or_insert(1),
+                        None => steps,
+                    };
+                    if steps == MAX_GROUP || in_room == MAX_IN_ROOM {
                         break;
                     }
                 }
@@ -298,9 +312,10 @@ impl Keeper {
 mod tests {
     use std::sync::Barrier;
 
-    use crate::history::HistoryError;
-
+    use super::super::step::Change;
     use super::*;
+    use crate::chat::{Name, Room, RoomId};
+    use crate::history::HistoryError;
 
     struct Nowhere;
 
@@ -308,6 +323,52 @@ mod tests {
         fn append(&mut self, _: &[Record]) -> Result<(), HistoryError> {
             Ok(())
         }
+    }
+
+    /// Tells the rooms of each group.
+    struct Rooms(Sender<Vec<u32>>);
+
+    impl history::Journal for Rooms {
+        fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
+            self.0
+                .send(group.iter().map(|r| r.room.no).collect())
+                .unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_group_is_bounded_and_so_is_what_it_has_of_a_room() {
+        let (tell, groups) = bounded(QUEUE);
+        let metrics = Arc::new(Metrics::default());
+        let journal = Journal::new(Box::new(Rooms(tell)), LogSink::default(), metrics, || {});
+        let rooms = [0, 1, 2, 3, 4, 5].map(|no| {
+            let name = Name::parse("ops").unwrap();
+            Room::new(RoomId { no, name })
+        });
+        // First one room alone, then all of them.
+        let of: Vec<u32> = (0..QUEUE as u32)
+            .map(|at| if at < 5000 { 0 } else { at % 6 })
+            .collect();
+        for no in &of {
+            let step = Step::changed(&rooms[*no as usize], Change::None);
+            journal.hand_over(Message::Step(step));
+        }
+        while !journal.queue.is_empty() {
+            drop(journal.keeper().keep_group(&journal.queue, None));
+        }
+        let groups: Vec<_> = groups.try_iter().collect();
+        let in_rooms = |group: &Vec<u32>| {
+            [0, 1, 2, 3, 4, 5].map(|no| group.iter().filter(|n| **n == no).count())
+        };
+        let most = groups.iter().flat_map(in_rooms).max();
+        assert_eq!(most, Some(MAX_IN_ROOM));
+        let largest = groups.iter().map(Vec::len).max();
+        assert!(
+            largest > Some(2 * MAX_IN_ROOM) && largest <= Some(MAX_GROUP),
+            "{largest:?}"
+        );
+        assert_eq!(groups.concat(), of);
     }
 
     #[test]

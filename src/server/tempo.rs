@@ -24,16 +24,15 @@ const FIRST: Duration = Duration::from_micros(100);
 
 /// The shortest and the longest lull.
 const SHORTEST: Duration = Duration::from_micros(100);
-const LONGEST: Duration = Duration::from_millis(25);
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// What a lull grows by for each member that the last group went to: about
 /// twice what sending it one frame costs. So while the poll threads send a
 /// group the next one gathers, and a wide room gets few large ones.
 const LULL_A_SEAT: Duration = Duration::from_micros(20);
 
-/// Steps in one group at most. It bounds the size of a batch: a step is at most
-/// some 900 bytes on the wire, and gRPC clients read 4 MB by default.
-pub(super) const MAX_GROUP: usize = 1024;
+/// Steps in one group at most.
+pub(super) const MAX_GROUP: usize = 4096;
 
 /// Steps from which on a group is large.
 const LARGE: usize = 16;
