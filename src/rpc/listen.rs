@@ -116,10 +116,15 @@ impl Listener {
 
     /// Asks, for calls that are added after this, whether one of that network is
     /// worth beginning. One that is not is cancelled, at the least cost, and its
-    /// connection is cut off.
-    pub fn admit(mut self, admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+    /// connection is cut off. `severed` is told how many were, on a thread of
+    /// its own.
+    pub fn admit(
+        mut self,
+        admit: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        severed: impl Fn(usize) + Send + 'static,
+    ) -> Self {
         let pulse = Pulse::of(&self.env);
-        let severer = Severer::start(self.ports.clone(), pulse.watch());
+        let severer = Severer::start(self.ports.clone(), pulse.watch(), severed);
         self.pulse = Some(pulse);
         self.admit = Arc::new(move |peer| {
             let admitted = network(peer).is_none_or(&admit);

@@ -31,13 +31,18 @@ pub(super) struct Severer(Sender<SocketAddr>);
 
 impl Severer {
     /// Starts the thread, for connections to these ports: one to another server
-    /// of this process may come from the same address. Without a thread, or on
-    /// a system that has no way to do it, nothing is cut off.
-    pub(super) fn start(ports: Arc<OnceLock<Vec<u16>>>, watch: Watch) -> Self {
+    /// of this process may come from the same address. `severed` is told how
+    /// many were cut off. Without a thread, or on a system that has no way to
+    /// do it, nothing is.
+    pub(super) fn start(
+        ports: Arc<OnceLock<Vec<u16>>>,
+        watch: Watch,
+        severed: impl Fn(usize) + Send + 'static,
+    ) -> Self {
         let (send, peers) = bounded::<SocketAddr>(WAITING);
         let severs = std::thread::Builder::new()
             .name("severer".to_owned())
-            .spawn(move || run(&peers, &ports, watch));
+            .spawn(move || run(&peers, &ports, watch, &severed));
         if let Err(why) = severs {
             log::error!("cannot start a thread that cuts floods off: {why}");
         }
@@ -53,17 +58,24 @@ impl Severer {
     }
 }
 
-fn run(peers: &Receiver<SocketAddr>, ports: &OnceLock<Vec<u16>>, mut watch: Watch) {
+fn run(
+    peers: &Receiver<SocketAddr>,
+    ports: &OnceLock<Vec<u16>>,
+    mut watch: Watch,
+    severed: &dyn Fn(usize),
+) {
     let mut able = true;
     let mut reset = |is_meant: &dyn Fn(u64, SocketAddr) -> bool| {
         let ports = ports.get().map_or(&[][..], Vec::as_slice);
-        sever(ports, is_meant).unwrap_or_else(|why| {
+        let count = sever(ports, is_meant).unwrap_or_else(|why| {
             // Said once: a flood shall not fill the log too.
             if std::mem::take(&mut able) {
                 log::error!("a connection with too many calls cannot be reset: {why}");
             }
             0
-        })
+        });
+        severed(count);
+        count
     };
     let mut next_word = Instant::now();
     loop {

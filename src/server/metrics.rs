@@ -18,7 +18,7 @@ use crate::wire::Ending;
 const SECONDS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.25, 1.0];
 
 /// Upper bounds of the sizes of groups, in events.
-const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0, 1024.0];
+const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 
 #[derive(Default)]
 pub(super) struct Metrics {
@@ -31,6 +31,7 @@ pub(super) struct Metrics {
     groups: Histogram,
     slowed_ms: AtomicU64,
     dropped: AtomicU64,
+    severed: AtomicU64,
     /// Streams that did not end well, by why. Touched once a stream.
     endings: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -82,6 +83,10 @@ impl Metrics {
 
     pub(super) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn severed(&self, connections: usize) {
+        (self.severed).fetch_add(connections as u64, Ordering::Relaxed);
     }
 
     pub(super) fn ended(&self, ending: &Ending) {
@@ -195,6 +200,12 @@ impl Metrics {
             "Calls not answered because too many came at once",
             get(&self.dropped),
         );
+        out.one(
+            "chitchat_severed_total",
+            "counter",
+            "Connections reset because they flooded the server with calls",
+            get(&self.severed),
+        );
         let slowed = get(&self.slowed_ms) as f64 / 1000.0;
         out.one(
             "chitchat_slowed_seconds_total",
@@ -277,6 +288,7 @@ mod tests {
         metrics.committed(3, Duration::from_micros(700));
         metrics.committed(5000, Duration::from_secs(2));
         metrics.delivered(12, 1);
+        metrics.severed(2);
         metrics.slowed(Duration::from_millis(1500));
         metrics.ended(&Ending::Goodbye);
         metrics.ended(&Ending::NotJoined);
@@ -307,6 +319,7 @@ mod tests {
             "chitchat_outbox_fullest_events 8",
             "chitchat_let_go_total 1",
             "chitchat_refused_total{reason=\"not_joined\"} 1",
+            "chitchat_severed_total 2",
             "chitchat_slowed_seconds_total 1.5",
             "chitchat_commit_seconds_bucket{le=\"0.0005\"} 0",
             "chitchat_commit_seconds_bucket{le=\"0.001\"} 1",

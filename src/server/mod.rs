@@ -296,14 +296,17 @@ impl Server {
             handshake: settings.first_frame,
             idle: settings.idle,
         };
-        let (flood, counting) = (Flood::new(settings.max_per_address), house.clone());
-        let listener = Listener::new(settings.poll_threads, limits).admit(move |network| {
+        let flood = Flood::new(settings.max_per_address);
+        let (dropping, severing) = (house.clone(), house.clone());
+        let admit = move |network| {
             let admitted = flood.admits(network, Instant::now());
             if !admitted {
-                counting.metrics.dropped();
+                dropping.metrics.dropped();
             }
             admitted
-        });
+        };
+        let listener = Listener::new(settings.poll_threads, limits)
+            .admit(admit, move |count| severing.metrics.severed(count));
         let mut listener = health.serve(reflection(listener));
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::metrics::http;
 use crate::support::{Http2, Peer, Program};
 
 /// How long an attack lasts.
@@ -38,8 +39,9 @@ fn reset_rapidly(attackers: usize, most: u64) {
     // The members come another way: the attacker's own address is cut off.
     let dir = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}/chat.sock", dir.path().display());
-    let (mut server, address) = Program::server(&["--listen", &socket]);
+    let (mut server, address) = Program::server(&["--listen", &socket, "--metrics", "127.0.0.1:0"]);
     server.wait_for("listening on unix:");
+    let metrics = server.metrics_address();
     let mut member = Peer::join(&socket, "Member", 1);
     let before = status(&server, "VmRSS:");
     let (over, resets) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -88,4 +90,10 @@ fn reset_rapidly(attackers: usize, most: u64) {
     assert!(grown < most * 1024, "{attackers} attackers: {grown} KiB");
     assert!(threads < 2000, "{threads} threads");
     Peer::join(&socket, "Newcomer", 2);
+    let page = http(&metrics, "GET /metrics");
+    let severed = page
+        .lines()
+        .find_map(|line| line.strip_prefix("chitchat_severed_total "))
+        .and_then(|count| count.parse::<u64>().ok());
+    assert!(severed > Some(0), "{page}");
 }

@@ -107,10 +107,8 @@ fn a_member_that_is_let_go_is_counted() {
 #[test]
 fn the_program_says_where_its_metrics_are_and_that_an_address_is_taken() {
     let (mut server, _) = Program::server(&["--metrics", "127.0.0.1:0"]);
-    let line = server.wait_for("metrics on http://");
-    let address = line.trim_start_matches("metrics on http://");
-    let address = address.trim_end_matches("/metrics");
-    has(&http(address, "GET /metrics"), "chitchat_members 0");
+    let address = server.metrics_address();
+    has(&http(&address, "GET /metrics"), "chitchat_members 0");
     let args = [
         "server",
         "--listen",
@@ -118,7 +116,7 @@ fn the_program_says_where_its_metrics_are_and_that_an_address_is_taken() {
         "--store",
         "memory",
         "--metrics",
-        address,
+        &address,
     ];
     let (status, _, err) = Program::start(&args).end();
     assert_eq!(status.code(), Some(1));

@@ -126,6 +126,13 @@ impl Program {
         }
     }
 
+    /// Where a server with `--metrics` says that it serves them.
+    pub fn metrics_address(&mut self) -> String {
+        let line = self.wait_for("metrics on http://");
+        let address = line.trim_start_matches("metrics on http://");
+        address.trim_end_matches("/metrics").to_owned()
+    }
+
     /// A line of the output that contains `what`: one that was passed over, or
     /// one that comes.
     pub fn expect_line(&mut self, what: &str) {
