@@ -127,9 +127,7 @@ impl Journal {
             };
             seen = self.queue.len();
             if keeper.is_due(seen, member) {
-                let calls = keeper.keep_group(&self.queue, member);
-                drop(keeper);
-                drop(calls);
+                self.keep_group(keeper, member);
                 break;
             }
         }
@@ -162,9 +160,7 @@ impl Journal {
                 return None;
             }
             if waiting > 0 && keeper.is_due(waiting, None) {
-                let calls = keeper.keep_group(&self.queue, None);
-                drop(keeper);
-                drop(calls);
+                self.keep_group(keeper, None);
                 continue;
             }
             let wait = match waiting {
@@ -181,6 +177,14 @@ impl Journal {
                 return Some(wait);
             }
         }
+    }
+
+    /// Keeps a group, and calls the poll threads that send it when the keeper is
+    /// free again: they may run in this thread's place for a while.
+    fn keep_group(&self, mut keeper: MutexGuard<'_, Keeper>, member: Option<MemberKey>) {
+        let calls = keeper.keep_group(&self.queue, member);
+        drop(keeper);
+        drop(calls);
     }
 
     fn keeper(&self) -> MutexGuard<'_, Keeper> {
@@ -267,7 +271,6 @@ impl Keeper {
     }
 
     fn keep(&mut self, member: Option<MemberKey>) -> Vec<Call> {
-        let mut calls = Vec::new();
         let begun = Instant::now();
         if let Some(history) = &mut self.history
             && let Err(error) = history.append(&self.records)
@@ -279,7 +282,7 @@ impl Keeper {
             self.fanout.end_all(&Ending::StoreFailed, true);
             (self.failed)();
         }
-        if self.history.is_some() {
+        let calls = if self.history.is_some() {
             self.metrics.committed(self.records.len(), begun.elapsed());
             for (event, _) in self
                 .records
@@ -295,14 +298,14 @@ impl Keeper {
                 report::step(record, sequel);
             }
             drop(held);
-            calls = self
-                .fanout
-                .deliver(&self.records, self.sequels.drain(..), member);
+            self.fanout
+                .deliver(&self.records, self.sequels.drain(..), member)
         } else {
             for sequel in self.sequels.drain(..) {
                 self.fanout.refuse(sequel.change);
             }
-        }
+            Vec::new()
+        };
         self.records.clear();
         calls
     }
@@ -355,7 +358,7 @@ mod tests {
             journal.hand_over(Message::Step(step));
         }
         while !journal.queue.is_empty() {
-            drop(journal.keeper().keep_group(&journal.queue, None));
+            journal.keep_group(journal.keeper(), None);
         }
         let groups: Vec<_> = groups.try_iter().collect();
         let in_rooms = |group: &Vec<u32>| {

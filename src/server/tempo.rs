@@ -66,8 +66,9 @@ pub(super) struct Tempo {
 /// When a group that gathers is to be kept.
 #[cfg_attr(test, derive(Clone))]
 struct Due {
-    /// If it is as large as the last ones.
+    /// If it is as large as expected.
     complete: Instant,
+    expected: usize,
     /// If no more waits than at the last look, which was a lull before.
     quiet: Instant,
     seen: usize,
@@ -92,12 +93,11 @@ impl Tempo {
     /// not, they are [in a while](Self::wait), or when there are more.
     pub(super) fn is_due(&mut self, waiting: usize, now: Instant) -> bool {
         let is_full = waiting >= MAX_GROUP;
-        let expected = self.expected().unwrap_or(MAX_GROUP);
         if let Some(due) = &mut self.due
             && now < due.any
         {
             self.has_begun = true;
-            if is_full || now >= due.complete && waiting >= expected {
+            if is_full || now >= due.complete && waiting >= due.expected {
                 return true;
             }
             if now < due.quiet {
@@ -142,13 +142,15 @@ impl Tempo {
     }
 
     fn gather(&mut self, now: Instant) {
-        let [complete, any] = match self.expected() {
+        let expected = self.expected();
+        let [complete, any] = match expected {
             Some(_) => [self.lull, (self.lull * LONG).min(LONGEST)],
             None => [self.next.min(self.lull); 2],
         };
         self.next = self.lull.min(self.next * 2);
         self.due = Some(Due {
             complete: now + complete,
+            expected: expected.unwrap_or(MAX_GROUP),
             quiet: now + complete,
             seen: 0,
             any: now + any,
