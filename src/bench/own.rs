@@ -71,6 +71,12 @@ impl OwnServer {
                 .arg("--tls-key")
                 .arg(folder.path().join("server.key"));
         }
+        // What the caller's environment says of servers is meant for others.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CHITCHAT_") {
+                command.env_remove(name);
+            }
+        }
         let mut child = command
             .args(more)
             .env("RUST_LOG", "chitchat=warn")

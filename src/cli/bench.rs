@@ -18,8 +18,8 @@ use crate::bench::{
     self, BenchError, CASES, Case, Figures, Folder, Length, MIN_TEXT_BYTES, OwnServer, Pace, Plan,
     Progress, SyncTime, Target,
 };
-use crate::chat::{MAX_TEXT_CHARS, sanitise};
-use crate::rpc::ClientTls;
+use crate::chat::MAX_TEXT_CHARS;
+use crate::rpc::{Access, ClientTls};
 
 const EXPLAINED: &str = "\
 Without --connect each load gets a server process of its own, on a free port of
@@ -55,7 +55,7 @@ pub(super) struct Args {
     #[command(flatten)]
     access: AccessArgs,
     /// Encrypt what goes to the own server, with certificates made for the run
-    #[arg(long, conflicts_with_all = ["connect", "tls_ca"])]
+    #[arg(long, conflicts_with = "connect")]
     tls: bool,
     /// Where the own server keeps the rooms: memory or sqlite:PATH
     /// [default: memory; a new file for the load «durable»]
@@ -235,21 +235,18 @@ impl Args {
             false => None,
             true => Some(self.start_server(plan, &store)?),
         };
-        let mut access = self.access.clone().read()?;
-        if let Some(own) = &own
-            && let Some(ca) = own.ca()
-        {
-            access.tls = Some(ClientTls::trust(&ca)?);
-        }
         let target = match &own {
             Some(own) => Target {
                 addresses: vec![own.address().to_owned()],
-                access,
+                access: Access {
+                    tls: own.ca().map(|ca| ClientTls::trust(&ca)).transpose()?,
+                    ..Access::default()
+                },
                 pid: Some(own.pid()),
             },
             None => Target {
                 addresses: self.connect.clone(),
-                access,
+                access: self.access.clone().read()?,
                 pid: self.server_pid,
             },
         };
@@ -375,6 +372,6 @@ fn refused(error: anyhow::Error) -> anyhow::Result<Exit> {
         Some(BenchError::NotJoined { .. }) => Exit::Refused,
         _ => return Err(error),
     };
-    eprintln!("chitchat: {}", sanitise(&format!("{error:#}")));
+    super::tell(&format!("{error:#}"));
     Ok(exit)
 }

@@ -30,7 +30,8 @@ const SERVER: &str = "server";
 #[command(after_help = "\
 DIR gets ca.pem, server.pem and NAME.pem, each with its private key in a .key
 file that only you can read. What is there already stays: call it again to add
-clients. Anybody with ca.key can make certificates for any name.
+clients. All are valid for a year, the CA too; then remove them and make new
+ones. Anybody with ca.key can make certificates for any name.
 
   chitchat server --tls-cert DIR/server.pem --tls-key DIR/server.key --client-ca DIR/ca.pem
   chitchat client Alex --tls-ca DIR/ca.pem --cert DIR/Alex.pem --key DIR/Alex.key")]
@@ -41,7 +42,8 @@ pub(super) struct Args {
     /// The participants to make certificates for
     #[arg(value_name = "NAME", default_value = "Alex")]
     names: Vec<String>,
-    /// A host name or IP address of the server; may be given more than once
+    /// A host name or IP address of the server, in the place of these; may be
+    /// given more than once
     #[arg(
         long,
         value_name = "HOST",
@@ -93,7 +95,7 @@ fn file_name(name: &str) -> anyhow::Result<Name> {
 /// The CA that is there or else a new one.
 fn authority(dir: &Path) -> anyhow::Result<Issuer<'static, KeyPair>> {
     let (cert, key) = paths(dir, CA);
-    if cert.exists() && key.exists() {
+    if is_there(&cert, &key)? {
         let read = |path: &Path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
         };
@@ -120,7 +122,7 @@ fn issue(
     ca: &Issuer<'_, KeyPair>,
 ) -> anyhow::Result<()> {
     let (cert, key) = paths(dir, file);
-    if cert.exists() && key.exists() {
+    if is_there(&cert, &key)? {
         return told(&format!("{} is there already", cert.display()));
     }
     set_subject_and_time(&mut params, common_name);
@@ -129,6 +131,16 @@ fn issue(
     let pair = KeyPair::generate().context("cannot make a key")?;
     let made = params.signed_by(&pair, ca).context("cannot sign")?;
     write_pair(dir, file, &made.pem(), &pair)
+}
+
+/// Whether a certificate and its key are there. One alone is left as it is, and
+/// nothing new is made beside it.
+fn is_there(cert: &Path, key: &Path) -> anyhow::Result<bool> {
+    match (cert.exists(), key.exists()) {
+        (true, false) => bail!("{} is there, but not its key", cert.display()),
+        (false, true) => bail!("{} is there, but not its certificate", key.display()),
+        (both, _) => Ok(both),
+    }
 }
 
 fn set_subject_and_time(params: &mut CertificateParams, common_name: &str) {

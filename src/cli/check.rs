@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::chat::sanitise;
 use crate::trace::check::Verdict;
 use crate::trace::names::NameId;
 use crate::trace::order::Trace;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 every law holds; 1 a law is violated; 2 the logs cannot be read.";
+Exit codes: 0 every law holds; 1 a law is violated; 2 there is no verdict: the logs
+cannot be read, or it cannot be written.";
 
 /// What may be typed after `chitchat check`.
 #[derive(Debug, clap::Args)]
@@ -27,14 +27,18 @@ impl Check {
     /// Prints the verdict.
     ///
     /// # Errors
-    /// The verdict cannot be written.
+    /// None: what is wrong is exit code 2.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let trace = match Trace::read(&self.logs) {
             Ok(trace) => trace,
             Err(error) => return Ok(unreadable(error.into())),
         };
         let verdict = Verdict::of(&trace);
-        print(verdict.words().as_bytes())?;
+        if let Err(error) = print(verdict.words().as_bytes()) {
+            return Ok(unreadable(
+                anyhow::Error::from(error).context("cannot write"),
+            ));
+        }
         Ok(ExitCode::from(u8::from(!verdict.holds())))
     }
 }
@@ -53,9 +57,9 @@ pub(super) fn read(
     Ok((trace, room))
 }
 
-/// Says why the logs cannot be read: that is exit code 2.
+/// Says why there is no verdict: that is exit code 2.
 pub(super) fn unreadable(error: anyhow::Error) -> ExitCode {
-    eprintln!("chitchat: {}", sanitise(&format!("{error:#}")));
+    super::tell(&format!("{error:#}"));
     ExitCode::from(2)
 }
 

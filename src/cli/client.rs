@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::logging::LogArgs;
 use super::server::parse_time;
 use super::signals;
-use crate::chat::{Name, sanitise};
+use crate::chat::Name;
 use crate::client::terminal::{self, Colours, Look};
 use crate::client::{End, Format, Participant, Plain, Settings, say_lines};
 use crate::rpc::Keepalive;
@@ -118,7 +118,7 @@ impl Args {
             };
         }
         let name = match config.text("name") {
-            "" => match ask_name()? {
+            "" => match ask_name(self.json)? {
                 Some(name) => name,
                 None => return Ok(Exit::Well),
             },
@@ -219,7 +219,7 @@ fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::R
     let typed = voice.clone();
     thread("stdin", move || {
         say_lines(io::stdin().lock(), &typed, &mut |notice| {
-            eprintln!("chitchat: {}", sanitise(notice));
+            super::tell(notice);
         });
     })?;
     let mut screen = Plain {
@@ -236,13 +236,16 @@ fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::R
 }
 
 /// The name, asked for. `None`: there is no input.
-fn ask_name() -> anyhow::Result<Option<String>> {
-    print!("Enter your name: ");
-    io::stdout().flush()?;
+fn ask_name(json: bool) -> anyhow::Result<Option<String>> {
+    let mut out: Box<dyn Write> = match json {
+        true => Box::new(io::stderr()), // a program reads the other
+        false => Box::new(io::stdout()),
+    };
+    let _ = write!(out, "Enter your name: ").and_then(|()| out.flush());
     let mut line = String::new();
     match io::stdin().lock().read_line(&mut line) {
         Ok(0) => {
-            println!();
+            let _ = writeln!(out);
             Ok(None)
         }
         Ok(_) => Ok(Some(line)),
@@ -305,16 +308,16 @@ fn random_id() -> anyhow::Result<i32> {
 
 /// Tells how it ended, and with which exit code.
 fn told(end: End) -> Exit {
+    let unsent = match end.unsent() {
+        0 => String::new(),
+        n => format!("; messages without an echo: {n}"),
+    };
     let (message, exit) = match end {
         End::Left => return Exit::Well,
-        End::Unreachable(why) => (why.to_string(), Exit::Unreachable),
-        End::Refused(why) => (format!("the server refused: {why}"), Exit::Refused),
-        End::Gone { why, unsent: 0 } => (format!("the server is gone: {why}"), Exit::Gone),
-        End::Gone { why, unsent } => (
-            format!("the server is gone: {why}; {unsent} messages have no echo"),
-            Exit::Gone,
-        ),
+        End::Unreachable { why, .. } => (why.to_string(), Exit::Unreachable),
+        End::Refused { why, .. } => (format!("the server refused: {why}"), Exit::Refused),
+        End::Gone { why, .. } => (format!("the server is gone: {why}"), Exit::Gone),
     };
-    eprintln!("chitchat: {}", sanitise(&message));
+    super::tell(&format!("{message}{unsent}"));
     exit
 }

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::check::{print, read, unreadable};
-use crate::chat::sanitise;
 use crate::trace::diagram::{Choice, Drawn, Format, SHIVIZ_PARSER, draw};
 
 const FORMATS: &str = "\
@@ -73,10 +72,12 @@ impl Diagram {
             }
         }
         if let Some(left_out) = &drawn.left_out {
-            eprintln!("chitchat: {}", sanitise(left_out));
+            super::tell(left_out);
         }
         if format == Format::ShiViz {
-            eprintln!("chitchat: ShiViz reads this with the parser {SHIVIZ_PARSER}");
+            super::tell(&format!(
+                "ShiViz reads this with the parser {SHIVIZ_PARSER}"
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }

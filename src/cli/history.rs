@@ -7,10 +7,12 @@ use anyhow::Context;
 
 use super::access::AccessArgs;
 use super::exit::Exit;
-use crate::chat::{Name, sanitise};
+use crate::chat::Name;
 use crate::client::{json, shown};
 use crate::rpc::{Access, CallError, Dialler, Keepalive};
 use crate::wire::{HistoryQuery, PastAsk};
+
+const DEFAULT_SERVER: &str = "127.0.0.1:50052";
 
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -20,11 +22,12 @@ pub(super) struct Args {
     /// The room
     #[arg(default_value = "", hide_default_value = true)]
     room: String,
-    /// The server: HOST:PORT or unix:PATH
+    /// The server: HOST:PORT or unix:PATH; several that share their rooms,
+    /// separated by commas, are tried in turn
     #[arg(
         long,
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:50052",
+        default_value = DEFAULT_SERVER,
         env = "CHITCHAT_SERVER"
     )]
     server: String,
@@ -46,7 +49,7 @@ impl Args {
         let access = self.access.clone().read()?;
         match self.print(access) {
             Err(Failure::Call(error)) => {
-                eprintln!("chitchat: {}", sanitise(&error.to_string()));
+                super::tell(&error.to_string());
                 Ok(match error {
                     CallError::Unreachable { .. } => Exit::Unreachable,
                     CallError::Status { .. } => Exit::Refused,
@@ -60,6 +63,15 @@ impl Args {
         }
     }
 
+    /// As a client takes them: an empty variable is none.
+    fn servers(&self) -> Vec<String> {
+        let named = match self.server.trim() {
+            "" => DEFAULT_SERVER,
+            named => named,
+        };
+        named.split(',').map(|s| s.trim().to_owned()).collect()
+    }
+
     fn print(&self, access: Access) -> Result<(), Failure> {
         let past = self
             .last
@@ -69,8 +81,8 @@ impl Args {
             room: self.room.clone(),
             past,
         };
-        let dialled =
-            Dialler::with_access(Keepalive::default(), access).dial(&self.server, DIAL_PATIENCE)?;
+        let dialled = Dialler::with_access(Keepalive::default(), access)
+            .dial_any(&self.servers(), DIAL_PATIENCE)?;
         let room = Name::parse_room(&self.room).map_or(self.room.clone(), |n| n.to_string());
         let mut events = dialled.history(&query)?;
         let mut out = io::BufWriter::new(io::stdout().lock());

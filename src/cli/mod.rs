@@ -17,10 +17,12 @@ mod password;
 mod server;
 mod signals;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::chat::sanitise;
 use exit::Exit;
 
 /// A chat in which every event has a place in logical time.
@@ -73,7 +75,13 @@ pub fn main() -> ExitCode {
         Command::Man => completions::man().map(ExitCode::from),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("chitchat: {}", crate::chat::sanitise(&format!("{error:#}")));
+        tell(&format!("{error:#}"));
         Exit::Failed.into()
     })
+}
+
+/// Tells people something on standard error. Without anybody to read it, it is
+/// lost, and nothing else.
+fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "chitchat: {}", sanitise(what));
 }

@@ -1,4 +1,5 @@
-//! Signals as messages. The second one ends the program at once.
+//! Signals as messages. The second one ends the program at once, and so does
+//! the first where the program is ending already.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -27,11 +28,11 @@ fn watch(hangups: Option<Sender<()>>) -> std::io::Result<Receiver<i32>> {
                 if let Some(hangups) = hangups.as_ref().filter(|_| signal == SIGHUP) {
                     // One that waits already stands for this one too.
                     let _ = hangups.try_send(());
-                } else if told_of_one {
+                } else if told_of_one || tell.send(signal).is_err() {
+                    // Where nobody is to be told any more, the end is under way.
                     std::process::exit(128 + signal);
                 } else {
                     told_of_one = true;
-                    let _ = tell.send(signal); // whoever was to be told has ended
                 }
             }
         })?;

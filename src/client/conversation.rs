@@ -1,9 +1,10 @@
-//! What a participant knows: its clock, what it said that has no echo yet,
-//! and up to where it has heard the room. No threads, no network.
+//! What a participant knows: what it said that has no echo yet, and up to
+//! where it has heard the room. No threads, no network. The clock is the
+//! process's, which may be in another room too.
 
 use std::collections::VecDeque;
 
-use crate::chat::{Event, Kind, LamportClock, MAX_AHEAD, MAX_TEXT_CHARS};
+use crate::chat::{Event, Kind, LamportClock, MAX_AHEAD, MAX_NAME_CHARS, MAX_TEXT_CHARS};
 use crate::wire::{PastAsk, Received, Request};
 
 /// Messages without an echo at most. Whoever says more waits.
@@ -24,6 +25,9 @@ pub enum SayError {
     /// Far too long to be sent.
     #[error("Message too long ({0} chars). Limit is {MAX_TEXT_CHARS}.")]
     TooLong(usize),
+    /// Nobody can be called that.
+    #[error("nobody is there whose name has {0} characters; {MAX_NAME_CHARS} is the limit")]
+    NameTooLong(usize),
     /// The participant is leaving, or has left.
     #[error("not in the room any more")]
     Over,
@@ -39,7 +43,6 @@ struct Pending {
 
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
-    clock: LamportClock,
     pending: VecDeque<Pending>,
     /// How many of `pending` went out on the present connection.
     out: usize,
@@ -79,10 +82,6 @@ pub(super) enum Heard {
 }
 
 impl Conversation {
-    pub(super) fn now(&self) -> i64 {
-        self.clock.now()
-    }
-
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving
     }
@@ -99,6 +98,16 @@ impl Conversation {
         self.joined
     }
 
+    /// Whether it is to leave, and has nothing left to say.
+    pub(super) fn is_done(&self) -> bool {
+        self.leaving && self.pending.is_empty()
+    }
+
+    /// Whether it was never in the room.
+    pub(super) fn is_new(&self) -> bool {
+        !self.joined && !self.past_gone
+    }
+
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
     }
@@ -110,15 +119,24 @@ impl Conversation {
 
     /// Takes something to be said. This is the send event: its time travels
     /// with the message however often it is sent.
-    pub(super) fn say(&mut self, text: &str, to: &str) -> Result<i64, SayError> {
+    pub(super) fn say(
+        &mut self,
+        text: &str,
+        to: &str,
+        clock: &mut LamportClock,
+    ) -> Result<i64, SayError> {
         let chars = text.chars().count();
         if chars > SENDABLE_CHARS {
             return Err(SayError::TooLong(chars));
         }
+        let name_chars = to.chars().count();
+        if name_chars > MAX_NAME_CHARS {
+            return Err(SayError::NameTooLong(name_chars));
+        }
         if self.leaving {
             return Err(SayError::Over);
         }
-        let sent = self.clock.tick();
+        let sent = clock.tick();
         self.pending.push_back(Pending {
             sent,
             text: text.to_owned(),
@@ -129,7 +147,11 @@ impl Conversation {
 
     /// A new connection begins: returns the Lamport time of its JOIN, and
     /// which part of the past it asks for.
-    pub(super) fn begin(&mut self, first_ask: Option<PastAsk>) -> (i64, Option<PastAsk>) {
+    pub(super) fn begin(
+        &mut self,
+        first_ask: Option<PastAsk>,
+        clock: &mut LamportClock,
+    ) -> (i64, Option<PastAsk>) {
         self.out = 0;
         self.live = false;
         self.replayed = 0;
@@ -139,7 +161,7 @@ impl Conversation {
             false if self.past_gone => Some(PastAsk::Last(u32::MAX)),
             false => first_ask,
         };
-        (self.clock.tick(), past)
+        (clock.tick(), past)
     }
 
     /// The room's past is not what it was: whatever is still kept is news.
@@ -184,22 +206,27 @@ impl Conversation {
 
     /// Whether all that was said has come back and the goodbye may be sent.
     pub(super) fn may_leave(&self) -> bool {
-        self.leaving && self.live && self.pending.is_empty()
+        self.live && self.is_done()
     }
 
     /// The Lamport time of the goodbye.
-    pub(super) fn goodbye(&mut self) -> i64 {
+    pub(super) fn goodbye(&mut self, clock: &mut LamportClock) -> i64 {
         self.left = true;
-        self.clock.tick()
+        clock.tick()
     }
 
     /// Takes an event. `mine` says whether this participant sent it.
-    pub(super) fn hear(&mut self, received: &Received, mine: bool) -> Heard {
+    pub(super) fn hear(
+        &mut self,
+        received: &Received,
+        mine: bool,
+        clock: &mut LamportClock,
+    ) -> Heard {
         let event = &received.event;
         if !(0..i64::MAX - MAX_AHEAD).contains(&event.time) {
             return Heard::Impossible;
         }
-        let own_time = self.clock.witness(event.time);
+        let own_time = clock.witness(event.time);
         self.live |= !received.replayed;
         // The receipt of a resume has no number, but the time on the wall.
         self.numbered |= event.seq > 0 || event.wall_ms > 0;
@@ -262,31 +289,34 @@ mod tests {
 
     #[test]
     fn every_send_is_later_than_all_that_was_heard() {
-        let mut me = Conversation::default();
-        assert_eq!(me.begin(None), (1, None));
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        assert_eq!(me.begin(None, clock), (1, None));
         assert_eq!(
-            me.hear(&heard(41, 9, Kind::Join, 1), true),
+            me.hear(&heard(41, 9, Kind::Join, 1), true, clock),
             Heard::New {
                 own_time: 42,
                 gap: None
             }
         );
-        assert_eq!(me.say("hi", ""), Ok(43));
-        me.hear(&heard(45, 10, Kind::Message, 0), false);
-        assert_eq!(me.say("ho", ""), Ok(47));
+        assert_eq!(me.say("hi", "", clock), Ok(43));
+        me.hear(&heard(45, 10, Kind::Message, 0), false, clock);
+        assert_eq!(me.say("ho", "", clock), Ok(47));
     }
 
     #[test]
     fn what_has_no_echo_goes_out_again_after_a_loss() {
-        let mut me = Conversation::default();
-        me.begin(None);
-        me.hear(&heard(2, 1, Kind::Join, 1), true);
-        let (a, b) = (me.say("a", "").unwrap(), me.say("b", "").unwrap());
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(None, clock);
+        me.hear(&heard(2, 1, Kind::Join, 1), true, clock);
+        let (a, b) = (
+            me.say("a", "", clock).unwrap(),
+            me.say("b", "", clock).unwrap(),
+        );
         assert_eq!(me.next_out().len(), 2);
         assert!(!me.may_send());
-        me.hear(&heard(5, 2, Kind::Message, a), true);
-        assert_eq!(me.begin(None).1, Some(PastAsk::After(5)));
-        me.hear(&heard(9, 0, Kind::Join, 6), true);
+        me.hear(&heard(5, 2, Kind::Message, a), true, clock);
+        assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(5)));
+        me.hear(&heard(9, 0, Kind::Join, 6), true, clock);
         assert_eq!(
             me.next_out(),
             [Request::Say {
@@ -297,71 +327,74 @@ mod tests {
         );
         me.leave();
         assert!(!me.may_leave());
-        me.hear(&heard(10, 3, Kind::Message, b), true);
+        me.hear(&heard(10, 3, Kind::Message, b), true, clock);
         assert!(me.may_leave());
     }
 
     #[test]
     fn nothing_goes_out_again_before_the_past_has_been_heard() {
-        let mut me = Conversation::default();
-        me.begin(None);
-        me.hear(&heard(2, 1, Kind::Join, 1), true);
-        let (a, b) = (me.say("a", "").unwrap(), me.say("b", "").unwrap());
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(None, clock);
+        me.hear(&heard(2, 1, Kind::Join, 1), true, clock);
+        let (a, b) = (
+            me.say("a", "", clock).unwrap(),
+            me.say("b", "", clock).unwrap(),
+        );
         assert_eq!(me.next_out().len(), 2);
-        assert_eq!(me.begin(None).1, Some(PastAsk::After(2)));
+        assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(2)));
         let mut echo = heard(5, 2, Kind::Message, a);
         echo.replayed = true;
-        me.hear(&echo, true);
+        me.hear(&echo, true, clock);
         assert!(!me.may_send(), "the other echo may follow");
-        me.hear(&heard(9, 0, Kind::Join, 6), true);
+        me.hear(&heard(9, 0, Kind::Join, 6), true, clock);
         assert!(me.may_send());
-        me.hear(&heard(10, 0, Kind::Refusal, b), false);
+        me.hear(&heard(10, 0, Kind::Refusal, b), false, clock);
         assert_eq!(me.pending(), 0, "received before, says the server");
     }
 
     #[test]
     fn a_receipt_alone_says_that_the_server_knows_the_past() {
-        let mut me = Conversation::default();
-        me.begin(None); // its answer was lost
-        me.begin(None);
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(None, clock); // its answer was lost
+        me.begin(None, clock);
         let mut receipt = heard(7, 0, Kind::Join, 1);
         receipt.event.wall_ms = 1;
-        me.hear(&receipt, true);
-        assert_eq!(me.begin(None).1, Some(PastAsk::After(7)));
+        me.hear(&receipt, true, clock);
+        assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(7)));
     }
 
     #[test]
     fn where_the_past_is_gone_all_that_is_left_is_asked_for_and_the_gap_told() {
-        let mut me = Conversation::default();
-        me.begin(Some(PastAsk::Last(3)));
-        me.hear(&heard(2, 5, Kind::Join, 1), true);
-        assert_eq!(me.begin(None).1, Some(PastAsk::After(2)));
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(Some(PastAsk::Last(3)), clock);
+        me.hear(&heard(2, 5, Kind::Join, 1), true, clock);
+        assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(2)));
         me.forget_position();
-        assert_eq!(me.begin(None).1, Some(PastAsk::Last(u32::MAX)));
-        let first_kept = me.hear(&heard(90, 50, Kind::Message, 3), false);
+        assert_eq!(me.begin(None, clock).1, Some(PastAsk::Last(u32::MAX)));
+        let first_kept = me.hear(&heard(90, 50, Kind::Message, 3), false, clock);
         let gap = Some((6, 49));
         assert!(matches!(first_kept, Heard::New { gap: g, .. } if g == gap));
     }
 
     #[test]
     fn gaps_repeats_and_impossible_times_are_found() {
-        let mut me = Conversation::default();
-        me.begin(None);
-        me.hear(&heard(2, 5, Kind::Join, 1), true);
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(None, clock);
+        me.hear(&heard(2, 5, Kind::Join, 1), true, clock);
         assert!(matches!(
-            me.hear(&heard(9, 8, Kind::Message, 3), false),
+            me.hear(&heard(9, 8, Kind::Message, 3), false, clock),
             Heard::New {
                 gap: Some((6, 7)),
                 ..
             }
         ));
         assert_eq!(
-            me.hear(&heard(9, 8, Kind::Message, 3), false),
+            me.hear(&heard(9, 8, Kind::Message, 3), false, clock),
             Heard::Repeat
         );
         for time in [-1, i64::MIN, i64::MAX] {
             assert_eq!(
-                me.hear(&heard(time, 9, Kind::Message, 3), false),
+                me.hear(&heard(time, 9, Kind::Message, 3), false, clock),
                 Heard::Impossible
             );
         }
@@ -369,15 +402,15 @@ mod tests {
 
     #[test]
     fn a_server_that_numbers_nothing_gets_one_message_a_frame_and_answers_in_order() {
-        let mut me = Conversation::default();
-        me.begin(None);
-        me.hear(&heard(1, 0, Kind::Join, 0), true);
-        me.say("a", "").unwrap();
-        me.say("b", "").unwrap();
+        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
+        me.begin(None, clock);
+        me.hear(&heard(1, 0, Kind::Join, 0), true, clock);
+        me.say("a", "", clock).unwrap();
+        me.say("b", "", clock).unwrap();
         assert_eq!(me.next_out().len(), 1);
-        me.hear(&heard(2, 0, Kind::Message, 0), true);
+        me.hear(&heard(2, 0, Kind::Message, 0), true, clock);
         assert_eq!(me.pending(), 1);
-        me.hear(&heard(3, 0, Kind::Refusal, 0), false);
+        me.hear(&heard(3, 0, Kind::Refusal, 0), false, clock);
         assert_eq!(me.pending(), 0);
     }
 }

@@ -59,11 +59,13 @@ pub(super) fn object(happening: &Happening, room: &str) -> Value {
             "retry_ms": u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
         }),
         Happening::Ended(end) => {
-            let (why, unsent) = match end {
-                End::Left => ("left".to_owned(), 0),
-                End::Unreachable(why) | End::Refused(why) => (why.to_string(), 0),
-                End::Gone { why, unsent } => (why.to_string(), *unsent),
+            let why = match end {
+                End::Left => "left".to_owned(),
+                End::Unreachable { why, .. } | End::Refused { why, .. } | End::Gone { why, .. } => {
+                    why.to_string()
+                }
             };
+            let unsent = end.unsent();
             json!({"kind": "ended", "room": room, "why": why, "unsent": unsent})
         }
     }

@@ -67,8 +67,8 @@ pub fn say_lines(input: impl BufRead, voice: &Voice, notices: &mut dyn FnMut(&st
         }
         match voice.say(text, "") {
             Ok(_) => {}
-            Err(error @ SayError::TooLong(_)) => notices(&error.to_string()),
             Err(SayError::Over) => break,
+            Err(why) => notices(&why.to_string()),
         }
     }
     voice.leave();

@@ -1,15 +1,16 @@
 //! The way to the server: dialled, lost, dialled again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::conversation::{Conversation, Heard, SayError};
+use super::process::Process;
 use super::{End, Happening, Settings, report};
 use crate::chat::{Kind, Name};
-use crate::rpc::{CallError, Code, Dialled, Dialler, FrameWriter};
+use crate::rpc::{CallError, Code, Dialled, FrameWriter};
 use crate::wire::{ClientFrame, Join, Received, Request};
 
 /// The first and the longest wait between two tries. Each is twice the one
@@ -22,10 +23,11 @@ pub(super) struct Link {
     settings: Settings,
     secret: Vec<u8>,
     room: String,
-    dialler: Dialler,
+    process: Arc<Process>,
     conversation: Mutex<Conversation>,
     /// Something about the conversation or the connection has changed.
     changed: Condvar,
+    over: AtomicBool,
 }
 
 /// How one connection went.
@@ -38,16 +40,17 @@ enum Outcome {
 }
 
 impl Link {
-    pub(super) fn new(settings: Settings, secret: Vec<u8>) -> Self {
+    pub(super) fn new(settings: Settings, secret: Vec<u8>, process: Arc<Process>) -> Self {
         let room =
             Name::parse_room(&settings.room).map_or(settings.room.clone(), |n| n.to_string());
         Self {
-            dialler: Dialler::with_access(settings.keepalive, settings.access.clone()),
+            process,
             settings,
             secret,
             room,
             conversation: Mutex::default(),
             changed: Condvar::new(),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -65,8 +68,8 @@ impl Link {
                 .wait(conversation)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let sent = conversation.say(text, to)?;
-        // Under the lock, so that the log's lines are in the clock's order.
+        let mut clock = self.process.clock();
+        let sent = conversation.say(text, to, &mut clock)?;
         report::send(sent, Kind::Message, &self.room, to, text);
         self.changed.notify_all();
         Ok(sent)
@@ -83,23 +86,35 @@ impl Link {
 
     /// A connection besides the present one, to the first server that answers.
     pub(super) fn dial(&self) -> Result<Dialled, CallError> {
-        let mut last = CallError::Lost;
-        for server in &self.settings.servers {
-            match self.dialler.dial(server, self.settings.dial_patience) {
-                Ok(dialled) => return Ok(dialled),
-                Err(why) => last = why,
-            }
-        }
-        Err(last)
+        let settings = &self.settings;
+        (self.process.dialler()).dial_any(&settings.servers, settings.dial_patience)
     }
 
-    /// Logs that it starts: before any thread can log that it sends.
-    pub(super) fn log_start(&self) {
-        report::start(
-            &self.settings.name,
-            &self.room,
-            &self.settings.servers.join(","),
-        );
+    pub(super) fn process(&self) -> Arc<Process> {
+        self.process.clone()
+    }
+
+    /// It begins, the first of its process or not: before any thread can log
+    /// that it sends.
+    pub(super) fn begin(&self, is_first: bool) {
+        self.process.begins();
+        if is_first {
+            report::start(
+                &self.settings.name,
+                &self.room,
+                &self.settings.servers.join(","),
+            );
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn end(&self) {
+        self.process.ends();
+        self.over.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// The reader thread: one connection after another until the end.
@@ -107,7 +122,7 @@ impl Link {
         let end = self.connect_until_the_end(tell);
         self.conversation().leave(); // whoever waits to say something waits in vain
         self.changed.notify_all();
-        report::stop(self.conversation().now());
+        self.end();
         let _ = tell.send(Happening::Ended(end));
     }
 
@@ -117,52 +132,58 @@ impl Link {
         let mut tries = 0;
         loop {
             let Some(server) = servers.next() else {
-                let why = "no server is named".to_owned();
-                return End::Unreachable(CallError::Unreachable {
+                let why = CallError::Unreachable {
                     address: String::new(),
-                    why,
-                });
+                    why: "no server is named".to_owned(),
+                };
+                return End::Unreachable { why, unsent: 0 };
             };
-            let joined_before = self.conversation().has_joined();
+            let is_new = self.conversation().is_new();
+            // Whoever was never in is told by the last server that is asked.
+            let is_last = is_new && tries + 1 >= self.settings.servers.len();
             let mut joined_now = false;
-            let why = match self.connect(server, tell, &mut joined_now) {
+            let outcome = self.connect(server, tell, &mut joined_now);
+            let unsent = self.conversation().pending();
+            let why = match outcome {
                 Outcome::Left => return End::Left,
-                Outcome::Refused(why) => return End::Refused(why),
+                Outcome::Refused(why) => return End::Refused { why, unsent },
                 Outcome::PastGone => {
                     self.conversation().forget_position();
                     let _ = tell.send(Happening::PastGone);
                     continue;
                 }
-                Outcome::Unreachable(why)
-                    if !joined_before && tries + 1 >= self.settings.servers.len() =>
-                {
-                    return End::Unreachable(why);
+                Outcome::Unreachable(why) if is_last => return End::Unreachable { why, unsent },
+                Outcome::Lost(why) if is_last && !joined_now && is_full(&why) => {
+                    return End::Refused { why, unsent };
                 }
                 Outcome::Unreachable(why) | Outcome::Lost(why) => why,
             };
             if joined_now {
                 (lost_at, tries) = (None, 0);
-                report::lost(&why.to_string());
+                report::lost(&self.room, &why.to_string());
             }
             let since = *lost_at.get_or_insert_with(Instant::now);
-            let unsent = self.conversation().pending();
-            let nothing_to_do = self.conversation().is_leaving() && unsent == 0;
-            if nothing_to_do {
+            if self.conversation().is_done() {
                 return End::Left;
             }
-            let retry_in = wait_before(tries);
-            if since.elapsed() + retry_in > self.settings.reconnect {
+            let left = self.settings.reconnect.saturating_sub(since.elapsed());
+            if left.is_zero() {
                 return End::Gone { why, unsent };
             }
+            let retry_in = wait_before(tries).min(left);
             tries += 1;
             let _ = tell.send(Happening::Lost { why, retry_in });
             self.pause(retry_in);
+            // Whoever was in tries once more, to say goodbye.
+            if is_new && self.conversation().is_done() {
+                return End::Left;
+            }
         }
     }
 
     /// Waits, unless it is to leave and has nothing left to say.
     fn pause(&self, wait: Duration) {
-        let go_on = |c: &mut Conversation| !(c.is_leaving() && c.pending() == 0);
+        let go_on = |c: &mut Conversation| !c.is_done();
         let waited = self
             .changed
             .wait_timeout_while(self.conversation(), wait, go_on);
@@ -171,7 +192,11 @@ impl Link {
 
     /// One connection, from dialling to its end.
     fn connect(&self, server: &str, tell: &Sender<Happening>, joined: &mut bool) -> Outcome {
-        let dialled = match self.dialler.dial(server, self.settings.dial_patience) {
+        let dialled = match self
+            .process
+            .dialler()
+            .dial(server, self.settings.dial_patience)
+        {
             Ok(dialled) => dialled,
             Err(why) => return Outcome::Unreachable(why),
         };
@@ -241,7 +266,8 @@ impl Link {
 
     fn join_request(&self) -> Request {
         let mut conversation = self.conversation();
-        let (sent, past) = conversation.begin(self.settings.past);
+        let mut clock = self.process.clock();
+        let (sent, past) = conversation.begin(self.settings.past, &mut clock);
         report::send(sent, Kind::Join, &self.room, "", "");
         Request::Join(Box::new(Join {
             id: self.settings.id,
@@ -271,9 +297,10 @@ impl Link {
                 return;
             }
             if conversation.may_leave() {
-                let sent = conversation.goodbye();
+                let mut clock = self.process.clock();
+                let sent = conversation.goodbye(&mut clock);
                 report::send(sent, Kind::Leave, &self.room, "", "");
-                drop(conversation);
+                drop((clock, conversation));
                 if writer
                     .send(self.frame(vec![Request::Leave { sent }]))
                     .is_ok()
@@ -320,7 +347,8 @@ impl Link {
                 let mine = event.sender.as_ref() == self.settings.name.as_str()
                     && (event.sender_id == self.settings.id || self.settings.id == 0);
                 let back = was_in && mine && event.kind == Kind::Join && !received.replayed;
-                match conversation.hear(&received, mine) {
+                let mut clock = self.process.clock();
+                match conversation.hear(&received, mine, &mut clock) {
                     Heard::Impossible => return Err(()),
                     Heard::Repeat => continue,
                     Heard::New { own_time, gap } => {
@@ -358,6 +386,11 @@ fn is_final(why: &CallError) -> bool {
         Code::DEADLINE_EXCEEDED,
     ];
     matches!(why, CallError::Status { code, .. } if !AGAIN.contains(code))
+}
+
+/// Whether the server has no room for another stream, or another room.
+fn is_full(why: &CallError) -> bool {
+    matches!(why, CallError::Status { code, .. } if *code == Code::RESOURCE_EXHAUSTED)
 }
 
 fn wait_before(tries: usize) -> Duration {

@@ -8,6 +8,7 @@ mod conversation;
 pub mod json;
 mod lines;
 mod link;
+mod process;
 mod report;
 pub mod terminal;
 
@@ -18,10 +19,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::chat::Name;
-use crate::rpc::{Access, CallError, Dialled, Keepalive};
+use crate::rpc::{Access, CallError, Dialled, Dialler, Keepalive};
 use crate::wire::{PastAsk, Received};
 
 use link::Link;
+use process::Process;
 
 pub use conversation::SayError;
 pub use lines::{Format, Plain, say_lines, shown};
@@ -100,17 +102,38 @@ pub enum End {
     /// It left.
     Left,
     /// No server could be reached.
-    Unreachable(CallError),
+    Unreachable {
+        /// Why the last one could not.
+        why: CallError,
+        /// Messages that were not sent.
+        unsent: usize,
+    },
     /// The server does not let it in, or let it go for good.
-    Refused(CallError),
-    /// The connection was lost and could not be made again in time. `unsent`
-    /// messages have no echo: whether they were heard is not known.
+    Refused {
+        /// What the server says.
+        why: CallError,
+        /// Messages without an echo: whether they were heard is not known.
+        unsent: usize,
+    },
+    /// The connection was lost and could not be made again in time.
     Gone {
         /// Why the last try failed.
         why: CallError,
-        /// Messages without an echo.
+        /// Messages without an echo: whether they were heard is not known.
         unsent: usize,
     },
+}
+
+impl End {
+    /// Messages that have no echo.
+    pub fn unsent(&self) -> usize {
+        match self {
+            End::Left => 0,
+            End::Unreachable { unsent, .. }
+            | End::Refused { unsent, .. }
+            | End::Gone { unsent, .. } => *unsent,
+        }
+    }
 }
 
 /// A participant of a room.
@@ -126,15 +149,43 @@ impl Participant {
     /// # Errors
     /// The system gives no thread or no random bytes.
     pub fn start(settings: Settings) -> std::io::Result<(Self, Receiver<Happening>)> {
+        let dialler = Dialler::with_access(settings.keepalive, settings.access.clone());
+        let process = Arc::new(Process::new(dialler));
+        Self::begin(settings, process, true)
+    }
+
+    /// Starts to join another room too, with another participant of the same
+    /// process: they share one Lamport clock. Servers are dialled with the
+    /// access and the keepalive of this one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_another(
+        &self,
+        settings: Settings,
+    ) -> std::io::Result<(Self, Receiver<Happening>)> {
+        Self::begin(settings, self.link.process(), false)
+    }
+
+    fn begin(
+        settings: Settings,
+        process: Arc<Process>,
+        is_first: bool,
+    ) -> std::io::Result<(Self, Receiver<Happening>)> {
         let mut secret = vec![0; 32];
         getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
         let (tell, told) = bounded(HAPPENINGS);
-        let link = Arc::new(Link::new(settings, secret));
-        link.log_start();
+        let link = Arc::new(Link::new(settings, secret, process));
         let reading = link.clone();
-        let reader = std::thread::Builder::new()
-            .name("reader".to_owned())
-            .spawn(move || reading.run(&tell))?;
+        let reader = std::thread::Builder::new().name("reader".to_owned());
+        link.begin(is_first);
+        let reader = match reader.spawn(move || reading.run(&tell)) {
+            Ok(reader) => reader,
+            Err(why) => {
+                link.end();
+                return Err(why);
+            }
+        };
         Ok((Self { link, reader }, told))
     }
 
@@ -170,6 +221,11 @@ impl Voice {
     /// How many messages have no echo yet.
     pub fn waiting(&self) -> usize {
         self.0.waiting()
+    }
+
+    /// Whether the participant has ended.
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
     }
 
     /// A connection of its own, for questions.

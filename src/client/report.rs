@@ -24,8 +24,8 @@ pub(super) fn stop(now: i64) {
     log::info!(target: TARGET, "{}", Fields::new(What::Stop).words(format_args!("Stopped after L={now}")));
 }
 
-pub(super) fn lost(why: &str) {
-    let line = Fields::new(What::Lost).text("why", why);
+pub(super) fn lost(room: &str, why: &str) {
+    let line = Fields::new(What::Lost).text("room", room).text("why", why);
     log::info!(target: TARGET, "{}", line.words(format_args!("The connection is lost: {}", escaped(why))));
 }
 

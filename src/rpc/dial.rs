@@ -156,6 +156,21 @@ impl Dialler {
         }
     }
 
+    /// Connects to the first of several servers that answers.
+    ///
+    /// # Errors
+    /// What the last one said.
+    pub fn dial_any(&self, addresses: &[String], patience: Duration) -> Result<Dialled, CallError> {
+        let mut last = CallError::Lost;
+        for address in addresses {
+            match self.dial(address, patience) {
+                Ok(dialled) => return Ok(dialled),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
     /// Connects to `HOST:PORT` or `unix:PATH`, within `patience`.
     ///
     /// # Errors

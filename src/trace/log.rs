@@ -164,7 +164,8 @@ impl Log {
                 path: shown.clone(),
                 source,
             };
-            let same = fs::canonicalize(path).map_err(failed)?;
+            // A pipe has no such name.
+            let same = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             if files
                 .values()
                 .any(|(_, known): &(_, PathBuf)| *known == same)

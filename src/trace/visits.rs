@@ -58,8 +58,13 @@ pub fn visits(log: &Log) -> Vec<Visit> {
             let room = log.names.folded(entry.room);
             let begins = entry.what == What::Send && entry.kind == Some(Kind::Join);
             let arrives = matches!(entry.what, What::Deliver | What::Refused);
-            if entry.what == What::Lost || begins {
-                open.clear();
+            match entry.what {
+                // Where it does not say of which room, there is but one.
+                What::Lost if entry.room == NO_NAME => open.clear(),
+                What::Lost | What::Send if begins || entry.what == What::Lost => {
+                    open.remove(&room);
+                }
+                _ => {}
             }
             if !begins && !arrives {
                 continue;

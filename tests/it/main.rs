@@ -30,6 +30,7 @@ mod standard;
 mod stopping;
 mod terminal;
 mod terminal_losses;
+mod terminal_rooms;
 mod texts;
 mod tls;
 mod trace;

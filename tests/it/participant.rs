@@ -113,7 +113,7 @@ fn a_client_that_is_refused_hears_why() {
     let _first = Peer::join(&server.address, "Alex", 9);
     let (alex, told) = Participant::start(settings(&server, "Alex")).unwrap();
     match told.recv_timeout(DEADLINE) {
-        Ok(Happening::Ended(End::Refused(why))) => {
+        Ok(Happening::Ended(End::Refused { why, unsent: 0 })) => {
             assert_eq!(why.to_string(), "the name «Alex» is taken in Chit Chat");
         }
         other => panic!("{other:?}"),

@@ -14,7 +14,7 @@ use rustyline::{
 };
 
 use super::colour::Style;
-use super::command::COMMANDS;
+use super::command::{self, COMMANDS, Typed};
 use super::known::Known;
 use super::paint::Painter;
 use super::reflow::Reflow;
@@ -64,7 +64,7 @@ impl Hinter for Typing {
             return None;
         }
         self.known.typing(line);
-        let longest = line.lines().map(|l| l.trim().chars().count()).max()?;
+        let longest = longest_text(line, &self.known.names())?;
         match MAX_TEXT_CHARS.checked_sub(longest) {
             Some(left) if left >= FEW_LEFT => None,
             Some(left) => Some(Counter(format!("  [{left}]"))),
@@ -73,6 +73,20 @@ impl Hinter for Typing {
                 longest - MAX_TEXT_CHARS
             ))),
         }
+    }
+}
+
+/// Characters of the longest text that a line would send, if it sends any.
+fn longest_text(line: &str, names: &[String]) -> Option<usize> {
+    let lines = line.lines().map(str::trim).filter(|l| !l.is_empty());
+    let texts: Vec<&str> = lines.collect();
+    match texts.as_slice() {
+        // Several are messages, whatever they begin with.
+        [one] => match command::parse(one, names) {
+            Ok(Typed::Say { text, .. }) => Some(text.chars().count()),
+            _ => None,
+        },
+        several => several.iter().map(|text| text.chars().count()).max(),
     }
 }
 

@@ -19,6 +19,7 @@ mod screen;
 mod stage;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use rustyline::{ColorMode, CompletionType, Config, Editor, EventHandler, KeyEven
 
 use super::{End, Happening, MOST_WAITING, Participant, SayError, Settings, Voice};
 use crate::chat::{DEFAULT_ROOM, MAX_TEXT_CHARS, Name};
+use crate::rpc::CallError;
 use ask::{Asker, Question};
 use command::{COMMANDS, Typed};
 use helper::{ClearOrLeave, Typing};
@@ -39,7 +41,7 @@ use known::Known;
 use modes::KeyByKey;
 use paint::Painter;
 use reflow::Reflow;
-use screen::{Screen, Show};
+use screen::{Entered, Screen, Show};
 use stage::Stage;
 
 pub use colour::Colours;
@@ -112,6 +114,7 @@ pub fn run(
         room: settings.room.clone(),
         shown,
         show: show.clone(),
+        next_rooms: VecDeque::new(),
         crowd: Vec::new(),
         crowd_until: Instant::now(),
         in_the_past: false,
@@ -149,11 +152,11 @@ pub fn run(
     stage.over();
     main.voice.leave();
     let waiting = main.voice.waiting();
-    if waiting > 0 && !main.known.is_online() {
+    if waiting > 0 && !main.known.is_online() && !main.voice.is_over() {
         print!(
             "{}",
             main.painter.notice(&format!(
-                "{waiting} messages have no echo yet; Ctrl-C leaves without them"
+                "without an echo: {waiting}; Ctrl-C leaves without them"
             ))
         );
     }
@@ -235,7 +238,7 @@ impl Main {
                 Err(ReadlineError::Interrupted) if self.stage.is_ending() => {
                     return self.known.take_line();
                 }
-                Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
+                Err(ReadlineError::Interrupted | ReadlineError::Eof) => return String::new(),
                 Err(why) => {
                     self.tell(
                         self.painter
@@ -249,7 +252,7 @@ impl Main {
             kept = match self.line(&line, editor, all) {
                 Done::Well => String::new(),
                 Done::Again(line) => line,
-                Done::Leave => break,
+                Done::Leave => return String::new(),
             };
         }
         kept
@@ -406,7 +409,11 @@ impl Main {
             past: None,
             ..self.settings.clone()
         };
-        let (participant, happenings) = match Participant::start(settings.clone()) {
+        // A program that has no participant left takes no lines.
+        let Some(here) = all.last() else {
+            return again();
+        };
+        let (participant, happenings) = match here.start_another(settings.clone()) {
             Ok(started) => started,
             Err(why) => {
                 self.tell(self.painter.wrong(&format!("/join: {why}")));
@@ -414,34 +421,38 @@ impl Main {
             }
         };
         let first = loop {
-            match happenings.recv() {
+            let why = match happenings.recv() {
                 Ok(first @ Happening::Event { .. }) => break first,
-                Ok(Happening::Ended(end)) => {
-                    participant.join();
-                    self.tell(
-                        self.painter
-                            .wrong(&format!("/join {room}: {}", words(&end))),
-                    );
-                    return again();
+                Ok(Happening::Ended(end)) => words(&end),
+                // Whoever waits for an answer has one. Where only this server
+                // cannot be reached, another one may.
+                Ok(Happening::Lost { why, .. })
+                    if !matches!(why, CallError::Unreachable { .. }) =>
+                {
+                    participant.voice().leave();
+                    why.to_string()
                 }
-                Ok(_) => {}
+                Ok(_) => continue,
                 Err(_) => return again(),
-            }
+            };
+            participant.join();
+            self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
+            return again();
         };
-        self.voice.leave();
-        self.voice = participant.voice();
+        let before = std::mem::replace(&mut self.voice, participant.voice());
         self.settings = settings;
+        all.retain(|p| !p.voice().is_over());
         all.push(participant);
-        self.tell(
-            self.painter
-                .notice(&format!("from here on {}", shown_room(&self.settings.room))),
-        );
-        let _ = self.show.send(Show::Room {
+        let shown = shown_room(&self.settings.room);
+        // Before the other room can end: then the screen knows what follows.
+        let _ = self.show.send(Show::Room(Entered {
             happenings,
             voice: self.voice.clone(),
             room: self.settings.room.clone(),
             first,
-        });
+            words: self.painter.notice(&format!("from here on {shown}")),
+        }));
+        before.leave();
         Done::Well
     }
 
@@ -468,6 +479,8 @@ fn erase_row(editor: &LineEditor) {
 fn words(end: &End) -> String {
     match end {
         End::Left => "left".to_owned(),
-        End::Unreachable(why) | End::Refused(why) | End::Gone { why, .. } => why.to_string(),
+        End::Unreachable { why, .. } | End::Refused { why, .. } | End::Gone { why, .. } => {
+            why.to_string()
+        }
     }
 }

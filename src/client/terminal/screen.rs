@@ -3,8 +3,10 @@
 //!
 //! It alone waits when nothing may be printed (during a search with Ctrl-R the
 //! editor takes nothing). Then the reader thread soon waits for it, and the
-//! server with that: nothing is dropped.
+//! server with that: nothing is dropped. Of a room that was left for another
+//! the rest comes first.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,13 +37,18 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Show {
     /// Finished lines.
     Text(String),
-    /// From now on this room.
-    Room {
-        happenings: Receiver<Happening>,
-        voice: Voice,
-        room: String,
-        first: Happening,
-    },
+    /// This room, once there is nothing more of the one before.
+    Room(Entered),
+}
+
+/// A room that was joined after another.
+pub(super) struct Entered {
+    pub(super) happenings: Receiver<Happening>,
+    pub(super) voice: Voice,
+    pub(super) room: String,
+    pub(super) first: Happening,
+    /// The words that it begins with.
+    pub(super) words: String,
 }
 
 pub(super) struct Screen<P> {
@@ -54,6 +61,8 @@ pub(super) struct Screen<P> {
     pub(super) room: String,
     pub(super) shown: Receiver<Show>,
     pub(super) show: Sender<Show>,
+    /// Rooms that are shown when the ones before have ended.
+    pub(super) next_rooms: VecDeque<Entered>,
     /// Joins and leaves that have no line yet.
     pub(super) crowd: Vec<(Event, Option<i64>, bool)>,
     /// When they get one.
@@ -96,10 +105,7 @@ impl<P: ExternalPrinter> Screen<P> {
                 let mut next = happening.ok();
                 for _ in 0..MOST_AT_ONCE {
                     match next {
-                        Some(Happening::Ended(end)) => {
-                            self.flush_crowd(lines);
-                            return Some(end);
-                        }
+                        Some(Happening::Ended(end)) => return self.ended(end, lines),
                         Some(happening) => self.happens(happening, lines),
                         None => break,
                     }
@@ -111,6 +117,27 @@ impl<P: ExternalPrinter> Screen<P> {
             }
             recv(fold) -> _ => self.flush_crowd(lines),
         }
+        None
+    }
+
+    /// A room has ended: the next one is shown, if there is one.
+    fn ended(&mut self, end: End, lines: &mut String) -> Option<End> {
+        self.flush_crowd(lines);
+        // It was told of before the one before it was left.
+        while let Ok(show) = self.shown.try_recv() {
+            self.show(show, lines);
+        }
+        let Some(next) = self.next_rooms.pop_front() else {
+            return Some(end);
+        };
+        lines.push_str(&next.words);
+        self.known.forget_names();
+        self.happenings = next.happenings;
+        self.voice = next.voice;
+        self.room = next.room;
+        self.in_the_past = false;
+        self.known.set_online(false);
+        self.happens(next.first, lines);
         None
     }
 
@@ -131,21 +158,7 @@ impl<P: ExternalPrinter> Screen<P> {
                 self.flush_crowd(lines);
                 lines.push_str(&text);
             }
-            Show::Room {
-                happenings,
-                voice,
-                room,
-                first,
-            } => {
-                self.flush_crowd(lines);
-                self.known.forget_names();
-                self.happenings = happenings;
-                self.voice = voice;
-                self.room = room;
-                self.in_the_past = false;
-                self.known.set_online(false);
-                self.happens(first, lines);
-            }
+            Show::Room(entered) => self.next_rooms.push_back(entered),
         }
     }
 
