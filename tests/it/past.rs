@@ -284,6 +284,11 @@ fn history_prints_a_room_for_people_and_for_programs() {
             "[Server @ L=6] Alex: all [31mred"
         ]
     );
+    // Of several servers the first one that answers.
+    let servers = format!("127.0.0.1:1, {address}");
+    let (status, several, _) = Program::start(&["history", "ops", "--server", &servers]).end();
+    assert!(status.success());
+    assert_eq!(several, out);
     let (_, out, _) = history(&["ops", "--json", "--last", "1"]);
     let event: serde_json::Value = serde_json::from_str(&out[0]).unwrap();
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use chitchat::chat::Kind;
@@ -471,5 +471,48 @@ fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(log.contains("cannot serve metrics"), "{log}");
         assert_eq!(log.contains(" START "), logged, "{level} {args:?}: {log}");
+    }
+}
+
+#[test]
+fn a_client_goes_on_where_nobody_can_be_told_anything() {
+    let server = TestServer::start();
+    let witness = Peer::join(&server.address, "Witness", 1);
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    let address = &server.address;
+    let full = |script: String| Command::new("sh").args(["-c", &script]).status().unwrap();
+    // The first line is far too long, which is told.
+    let status = full(format!(
+        "(head -c 100000 /dev/zero | tr '\\0' x; echo; echo bye) \
+         | {program} client Pan --server {address} 2>/dev/full"
+    ));
+    assert_eq!(status.code(), Some(0));
+    witness.until("the second line", |e| e.text == "bye");
+    let status = full(format!(
+        "{program} client Pan --server 127.0.0.1:1 2>/dev/full </dev/null"
+    ));
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn logs_are_read_from_a_pipe_and_a_verdict_that_cannot_be_written_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("server.log").display().to_string();
+    let (server, address) = Program::server(&["--log-file", &log]);
+    let mut alex = Peer::join(&address, "Alex", 1);
+    alex.leave(2);
+    alex.status();
+    server.signal("-TERM");
+    assert_eq!(code(server.end().0), 0);
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    for (script, expected) in [
+        (format!("cat {log} | {program} check /dev/stdin"), 0),
+        (format!("{program} check {log} >/dev/full 2>/dev/null"), 2),
+    ] {
+        let status = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::null())
+            .status();
+        assert_eq!(code(status.unwrap()), expected, "{script}");
     }
 }

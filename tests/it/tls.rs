@@ -342,6 +342,22 @@ fn only_their_owner_reads_the_private_keys_and_nothing_is_written_over() {
         let args = ["certs", made.0.path().to_str().unwrap(), bad];
         assert_eq!(Program::start(&args).end().0.code(), Some(1), "{bad}");
     }
+    // Half of a pair is left alone: whoever keeps the CA's key elsewhere gets
+    // no other CA.
+    for (gone, left) in [("ca.key", "ca.pem"), ("Alex.pem", "Alex.key")] {
+        let kept = std::fs::read(made.path(gone)).unwrap();
+        std::fs::remove_file(made.path(gone)).unwrap();
+        let args = ["certs", made.0.path().to_str().unwrap(), "Alex"];
+        let (status, _, err) = Program::start(&args).end();
+        assert_eq!(status.code(), Some(1));
+        let said = err.last().unwrap();
+        assert!(
+            said.contains(&format!("{left} is there, but not its")),
+            "{said}"
+        );
+        assert!(std::fs::metadata(made.path(gone)).is_err());
+        std::fs::write(made.path(gone), kept).unwrap();
+    }
 }
 
 #[test]
