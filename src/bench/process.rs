@@ -60,16 +60,42 @@ pub(super) fn allow_open_files(needed: u64) -> io::Result<u64> {
     Ok(raised)
 }
 
-/// Lets this thread, and those that it starts, wake up to a microsecond after
-/// the time for which they asked instead of 50: an open loop sends on time.
-pub(super) fn wake_promptly() {
-    // Where it is not possible, the latencies are a little higher.
-    let _ = std::fs::write("/proc/self/timerslack_ns", "1000");
+/// As long as it lives the main thread, and those that it starts, wake up to a
+/// microsecond after the time for which they asked instead of 50: an open loop
+/// sends on time. A server that is started afterwards must not inherit that: it
+/// would rest for shorter than any other does.
+pub(super) struct Prompt(());
+
+const SLACK: &str = "/proc/self/timerslack_ns";
+
+impl Prompt {
+    pub(super) fn begin() -> Self {
+        // Where it is not possible, the latencies are a little higher.
+        let _ = std::fs::write(SLACK, "1000");
+        Self(())
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        let _ = std::fs::write(SLACK, "0"); // what it was when the program began
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_server_that_is_started_after_a_load_rests_as_long_as_any_other() {
+        let slack = || std::fs::read_to_string(SLACK).unwrap();
+        let before = slack();
+        let prompt = Prompt::begin();
+        assert_eq!(slack(), "1000\n");
+        drop(prompt);
+        assert_eq!(slack(), before);
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

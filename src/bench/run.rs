@@ -109,7 +109,7 @@ pub fn prepare(plan: &Plan) -> Result<(), BenchError> {
 
 /// Puts the load on the server and returns what came of it. `stop` interrupts
 /// it; `tell` is told how far it is. To be called on the main thread, whose
-/// timer it makes precise.
+/// timer it makes precise until it returns.
 ///
 /// # Errors
 /// Why it did not come to a verdict.
@@ -120,7 +120,7 @@ pub fn run(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Figures, BenchError> {
     prepare(plan)?;
-    process::wake_promptly();
+    let _prompt = process::Prompt::begin();
     let (ended, reports) = unbounded();
     let base_id = 1 + (random() % (1 << 30)) as i32;
     let mut director = Director {
@@ -192,9 +192,9 @@ impl Director<'_> {
                 .zip(with_idle)
                 .map(|(before, after)| after.now.saturating_sub(before.now)),
         };
-        self.part()?;
+        let unended = self.part()?;
         let sent: Vec<u32> = self.senders().map(Voice::sent).collect();
-        let verdict = Verdict::of(&plan, &sent, &self.ended);
+        let verdict = Verdict::of(&plan, &sent, &self.ended, unended);
         Ok(Figures::of(&plan, load, &self.run.latencies(), verdict))
     }
 
@@ -310,14 +310,16 @@ impl Director<'_> {
     }
 
     /// Lets every client leave, and waits for what it has to tell. What was
-    /// delivered twice comes before the end of a stream.
-    fn part(&mut self) -> Result<(), BenchError> {
+    /// delivered twice comes before the end of a stream. Returns how many
+    /// streams did not end by themselves.
+    fn part(&mut self) -> Result<u64, BenchError> {
         self.run.leaving.store(true, Ordering::SeqCst);
         self.voices.iter().for_each(Voice::leave);
         let clients = self.voices.len() as u64;
         let ended = |d: &Self| d.ended.len() as u64;
         self.wait("leaving", Some(clients), ended)?;
-        if ended(self) < clients {
+        let unended = clients - ended(self);
+        if unended > 0 {
             self.voices.iter().for_each(Voice::cancel);
             let deadline = Instant::now() + CANCEL_PATIENCE;
             while ended(self) < clients
@@ -326,7 +328,7 @@ impl Director<'_> {
                 self.ended.push(report);
             }
         }
-        Ok(())
+        Ok(unended)
     }
 
     /// Waits until `count` has reached `of`, or has not risen for as long as

@@ -25,14 +25,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges what the clients report, where sender n sent `sent[n]` messages.
-    pub(super) fn of(plan: &Plan, sent: &[u32], reports: &[Report]) -> Self {
-        let mut verdict = Self::default();
+    /// Judges what the clients report, where sender n sent `sent[n]` messages
+    /// and so many streams did not end.
+    pub(super) fn of(plan: &Plan, sent: &[u32], reports: &[Report], unended: u64) -> Self {
+        let mut verdict = Self {
+            unended,
+            ..Self::default()
+        };
         let mut orders: BTreeMap<usize, HashSet<u64>> = BTreeMap::new();
         let early = reports.iter().filter(|report| report.early);
         verdict.ended_early = early.clone().count() as u64;
         verdict.first_end = early.map(|report| said(&report.end)).next();
-        verdict.unended = (plan.clients() - reports.len()) as u64;
         for report in reports {
             verdict.faults.add(&report.faults);
             if report.client >= plan.active() {

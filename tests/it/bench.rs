@@ -256,6 +256,11 @@ fn a_stream_that_ends_too_early_is_named() {
 }
 
 #[test]
+fn a_stream_that_does_not_end_is_named() {
+    expect_fault(Fault::Keeps, &[("unended", 1)], "1 did not end");
+}
+
+#[test]
 fn a_server_without_fault_in_the_same_harness_is_clean() {
     let server = Broken::start(Fault::None);
     let (code, objects) = bench(&with(&SMALL, &["--connect", &server.address]));
@@ -307,6 +312,8 @@ enum Fault {
     SwapsUnseen,
     TurnsBackTime,
     HangsUp,
+    /// Does not end the stream of who leaves.
+    Keeps,
 }
 
 /// The message at which the fault happens: after the warm-up, when each of the
@@ -392,15 +399,24 @@ fn serve(
                     Request::Say { text, sent, .. } => {
                         lock().tell(Kind::Message, me, sent, &text);
                     }
-                    Request::Leave { .. } => lock().members.retain(|(id, _)| *id != me),
+                    Request::Leave { .. } => lock().part(me),
                 }
             }
         }
-        lock().members.retain(|(id, _)| *id != me);
+        lock().part(me);
     });
 }
 
 impl Room {
+    fn part(&mut self, id: i32) {
+        let kept = usize::from(self.fault == Fault::Keeps);
+        let mut at = 0;
+        self.members.retain(|(member, _)| {
+            at += 1;
+            at <= kept || *member != id
+        });
+    }
+
     fn tell(&mut self, kind: Kind, sender_id: i32, sent: i64, text: &str) {
         self.time = self.time.max(sent) + 1;
         self.seq += 1;
