@@ -133,5 +133,8 @@ for name in Alex Aske Bob; do
     [ "$heard" -eq $((6 * lines)) ] && [ "$((different))" -eq $((6 * lines)) ]
 done
 printf '\nDo the logs of all of them obey the laws of the chat?\n'
-"$program" check cluster/*.log | sed 's/^/    /'
+lawful=true
+"$program" check cluster/*.log >cluster/verdict.txt || lawful=false
+sed 's/^/    /' cluster/verdict.txt
 printf '\nThe logs are in cluster/.\n'
+"$lawful"

@@ -92,6 +92,9 @@ done
 printf '\nThe server logged\n'
 sed -n 's/.*\[Server\] [^:]*: /    /p' demo/server.log | cut -c 1-100
 printf '\nDo the logs obey the laws of the chat?\n'
-"$program" check demo/*.log | sed 's/^/    /'
+lawful=true
+"$program" check demo/*.log >demo/verdict.txt || lawful=false
+sed 's/^/    /' demo/verdict.txt
 "$program" diagram demo/*.log -o demo/conversation.svg
 printf '\nThe logs are in demo/, and drawn in demo/conversation.svg.\n'
+"$lawful"

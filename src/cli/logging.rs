@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -17,7 +18,8 @@ use crate::trace::line::escaped;
 /// What may be typed about the log.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LogArgs {
-    /// Append the log to this file instead of writing it to standard error
+    /// Append the log to this file, which only you can read if it is new,
+    /// instead of writing it to standard error
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
     /// What to log: error, warn, info, debug (each delivery of the server) or
@@ -40,7 +42,9 @@ impl LogArgs {
         let sink = match &self.log_file {
             None => LogSink::default(),
             Some(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
+                // It has what was said, private messages too.
+                let mut file = OpenOptions::new();
+                let file = file.create(true).append(true).mode(0o600).open(path);
                 LogSink::new(
                     file.with_context(|| format!("cannot open the log {}", path.display()))?,
                 )

@@ -195,6 +195,10 @@ impl Args {
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
         };
+        let file = match &store {
+            Store::Sqlite(path) => Some(path.clone()),
+            _ => None,
+        };
         let certificates = self.certificates()?;
         self.check_exposure()?;
         let (signal, hangups) = match certificates {
@@ -234,6 +238,9 @@ impl Args {
             metrics: self.metrics.clone(),
             log,
         })?;
+        if let Some(file) = file {
+            log::info!("rooms are kept in {}", file.display());
+        }
         let mut out = std::io::stdout();
         for address in server.addresses() {
             // Whoever started it may not read this, and it serves all the same.
@@ -392,12 +399,13 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let fail = || "it must be a number with ms, s or m, such as 500ms".to_owned();
+    let fail = || "it must be a number with ms, s, m or h, such as 500ms".to_owned();
     let number: u64 = number.parse().map_err(|_| fail())?;
     let ms = match unit {
         "ms" => 1,
         "s" | "" => 1000,
         "m" => 60_000,
+        "h" => 3_600_000,
         _ => return Err(fail()),
     };
     Ok(Duration::from_millis(number.saturating_mul(ms)))
@@ -412,6 +420,7 @@ mod tests {
         assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_time("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_time("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(parse_time("7"), Ok(Duration::from_secs(7)));
         for bad in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s"] {
             assert!(parse_time(bad).is_err(), "{bad}");

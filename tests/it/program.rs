@@ -516,3 +516,19 @@ fn logs_are_read_from_a_pipe_and_a_verdict_that_cannot_be_written_is_none() {
         assert_eq!(code(status.unwrap()), expected, "{script}");
     }
 }
+
+#[test]
+fn a_log_is_its_owners_alone_and_says_where_rooms_are_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, store) = (dir.path().join("server.log"), dir.path().join("rooms.db"));
+    let args = ["--log-file", &log.display().to_string()];
+    let server = Program::server_with_store("127.0.0.1:0", &store, &args);
+    server.signal("-TERM");
+    assert_eq!(code(server.end().0), 0);
+    let mode = std::fs::metadata(&log).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let words = std::fs::read_to_string(&log).unwrap();
+    let place = format!("rooms are kept in {}", store.display());
+    assert!(words.contains(&place), "{words}");
+}
