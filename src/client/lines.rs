@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 use crossbeam_channel::Receiver;
 
 use super::{End, Happening, SayError, Voice, json};
-use crate::chat::{Event, sanitise};
+use crate::chat::{Event, MAX_TEXT_CHARS, sanitise};
 use crate::rpc::CallError;
 
 /// The longest line that is read as one, in bytes. What is longer is far too
@@ -50,8 +50,14 @@ pub fn say_lines(input: impl BufRead, voice: &Voice, notices: &mut dyn FnMut(&st
     loop {
         line.clear();
         match read_line(&mut input, &mut line) {
-            Ok(true) => {}
-            Ok(false) => break,
+            Ok(Some(Read::Whole)) => {}
+            Ok(Some(Read::Cut)) => {
+                notices(&format!(
+                    "Message too long (more than {LONGEST_LINE} bytes). Limit is {MAX_TEXT_CHARS}."
+                ));
+                continue;
+            }
+            Ok(None) => break,
             Err(why) => {
                 notices(&format!("cannot read the input: {why}"));
                 break;
@@ -74,10 +80,17 @@ pub fn say_lines(input: impl BufRead, voice: &Voice, notices: &mut dyn FnMut(&st
     voice.leave();
 }
 
-/// Reads a line of at most [`LONGEST_LINE`] bytes; the rest of a longer one is
-/// passed over. Returns whether there was one.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    let mut any = false;
+/// What was read of a line.
+#[derive(Clone, Copy)]
+enum Read {
+    Whole,
+    Cut,
+}
+
+/// Reads a line, if there is one. What is more than [`LONGEST_LINE`] bytes of it
+/// is passed over.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<Read>> {
+    let mut read = None;
     loop {
         let (used, ended) = {
             let chunk = match input.fill_buf() {
@@ -85,18 +98,21 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
                 chunk => chunk?,
             };
             if chunk.is_empty() {
-                return Ok(any);
+                return Ok(read);
             }
             let end = chunk.iter().position(|&b| b == b'\n');
             let part = &chunk[..end.unwrap_or(chunk.len())];
             let room = LONGEST_LINE.saturating_sub(line.len());
+            if part.len() > room {
+                read = Some(Read::Cut);
+            }
             line.extend_from_slice(&part[..part.len().min(room)]);
             (end.map_or(chunk.len(), |at| at + 1), end.is_some())
         };
         input.consume(used);
-        any = true;
+        let so_far = read.get_or_insert(Read::Whole);
         if ended {
-            return Ok(true);
+            return Ok(Some(*so_far));
         }
     }
 }
@@ -109,7 +125,7 @@ pub enum Format {
         /// Names in bold, the rest of the head dim.
         colour: bool,
     },
-    /// For programs: one JSON object a line, the client's own notices too.
+    /// For programs: one JSON object a line for everything that happens.
     Json {
         /// The room, which every object names.
         room: String,
@@ -180,7 +196,7 @@ impl<O: Write, E: Write> Plain<O, E> {
             Happening::Resumed { missed } => {
                 writeln!(
                     self.notices,
-                    "chitchat: back in the room; {missed} events came meanwhile"
+                    "chitchat: back in the room; events that came meanwhile: {missed}"
                 )
             }
             Happening::PastGone => {

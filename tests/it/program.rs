@@ -167,7 +167,7 @@ fn the_client_asks_for_a_name_and_shows_what_the_server_says() {
     client.type_line(&"x".repeat(354));
     client.wait_for("[Server @ L=5] Server: Message too long (354 chars). Limit is 128.");
     client.type_line(&"x".repeat(100_000));
-    client.wait_for_error("Message too long (65536 chars). Limit is 128.");
+    client.wait_for_error("Message too long (more than 65536 bytes). Limit is 128.");
     client.type_line("exit");
     let (status, _, err) = client.end();
     assert_eq!(code(status), 0, "{err:?}");
