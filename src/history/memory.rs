@@ -75,6 +75,7 @@ pub(super) fn open(keep: Keep) -> Opened {
     });
     Opened {
         rooms: Vec::new(),
+        last_key: MemberKey(0),
         journal: Box::new(memory.clone()),
         cache: Some(Cache(memory.clone())),
         past: memory,

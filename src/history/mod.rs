@@ -144,6 +144,10 @@ pub struct Opened {
     /// Every room, as it was left, by its number; those who left it in the
     /// order in which they did.
     pub rooms: Vec<StoredRoom>,
+    /// The highest key that it knows, of a member or of one who alone saw an
+    /// event. Nobody new may get one up to it: whoever left without being
+    /// remembered is no member any more, but what was private is still there.
+    pub last_key: MemberKey,
     /// The half that writes.
     pub journal: Box<dyn Journal>,
     /// The half that reads.

@@ -23,7 +23,7 @@ use self::journal::SqliteJournal;
 use self::past::SqlitePast;
 use self::readers::Readers;
 use super::{HistoryError, Keep, Opened};
-use crate::chat::{Name, RoomId, Secret, StoredMember, StoredRoom};
+use crate::chat::{MemberKey, Name, RoomId, Secret, StoredMember, StoredRoom};
 
 /// «CHIT»: whose file it is, in the header of every SQLite file.
 const APPLICATION_ID: i32 = 0x4348_4954;
@@ -47,25 +47,28 @@ pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, HistoryError> {
     // Nothing is written before a connection that cannot write has seen whose
     // file it is: not even closing it would carry another's log into it.
     let readers = Arc::new(Readers::new(path.clone()));
-    let rooms = readers.read(|connection| {
+    let (rooms, last_key) = readers.read(|connection| {
         recognise(connection, &path)?;
         measure(connection, &path)?;
         past::prepare(connection)?;
         let rooms = load(connection)?;
-        match rooms.iter().find(|(room, last)| *last > room.clock) {
-            None => Ok(rooms.into_iter().map(|(room, _)| room).collect()),
-            Some((room, last)) => Err(HistoryError::Damaged {
+        if let Some((room, last)) = rooms.iter().find(|(room, last)| *last > room.clock) {
+            return Err(HistoryError::Damaged {
                 path: path.clone(),
                 why: format!(
                     "room {} has an event at L={last}, past its clock",
                     room.id.no
                 ),
-            }),
+            });
         }
+        let rooms: Vec<_> = rooms.into_iter().map(|(room, _)| room).collect();
+        let last_key = last_key(connection, &rooms)?;
+        Ok((rooms, last_key))
     })?;
     let journal = SqliteJournal::open(path, readers.clone(), lock, keep)?;
     Ok(Opened {
         rooms,
+        last_key,
         journal: Box::new(journal),
         past: Arc::new(SqlitePast::new(readers)),
         cache: None,
@@ -262,9 +265,19 @@ fn load(connection: &Connection) -> rusqlite::Result<Vec<(StoredRoom, i64)>> {
     rooms.collect()
 }
 
+/// See [`Opened::last_key`].
+fn last_key(connection: &Connection, rooms: &[StoredRoom]) -> rusqlite::Result<MemberKey> {
+    let members = rooms.iter().flat_map(|room| &room.members);
+    let mut last = members.map(|m| m.key).max().unwrap_or(MemberKey(0));
+    for room in rooms {
+        last = last.max(past::last_viewer(connection, room.id.no)?);
+    }
+    Ok(last)
+}
+
 fn member(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredMember> {
     Ok(StoredMember {
-        key: crate::chat::MemberKey(row.get::<_, i64>(0)?.cast_unsigned()),
+        key: MemberKey(row.get::<_, i64>(0)?.cast_unsigned()),
         id: row.get(1)?,
         name: name(row, 2)?,
         secret: row.get::<_, Option<[u8; 32]>>(3)?.map(Secret),

@@ -243,9 +243,7 @@ impl Server {
         let order = Order::of(&settings, opened.cache, keep)?;
         let max_remembered = order.most_remembered(settings.max_remembered);
         let server = order.server();
-        let stored = opened.rooms.iter().flat_map(|r| &r.members);
-        let highest = stored.map(|m| m.key.0).max().unwrap_or(0);
-        let next_member = first_of(server).max(highest + 1);
+        let next_member = first_of(server).max(opened.last_key.0 + 1);
         let certified = settings
             .certificates
             .as_ref()

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use chitchat::chat::{Event, Kind};
+use chitchat::history::Store;
 use chitchat::rpc::{CallError, Code};
 use chitchat::wire::{Join, PastAsk, Request};
 use rusqlite::Connection;
 
 use crate::support::talk::{Talk, line, server_times_rise};
-use crate::support::{Peer, Program, Random, fixed_port, join, with_secret};
+use crate::support::{Peer, Program, Random, TestServer, fixed_port, join, with_secret};
 
 /// Long enough for every client to come back.
 const PATIENT: [&str; 2] = ["--grace", "5m"];
@@ -188,6 +189,48 @@ fn what_is_sent_again_after_a_restart_is_recognised() {
         said.map(|e| e.text.clone()).collect()
     };
     assert_eq!(texts(&told), ["one", "two", "three"]);
+}
+
+#[test]
+fn what_was_private_stays_so_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::Sqlite(folder.path().join("rooms.db"));
+    let start = || TestServer::with(|s| s.store = store.clone());
+    let server = start();
+    // Without secrets: whoever leaves is not known any more, what it said is.
+    let mut bob = Peer::join(&server.address, "Bob", 1);
+    let mut alice = Peer::join(&server.address, "Alice", 2);
+    let say = |text: &str, to: &str, sent| Request::Say {
+        text: text.to_owned(),
+        to: to.to_owned(),
+        sent,
+    };
+    alice.send(vec![say("for Bob alone", "Bob", 1), say("", "", 2)]);
+    alice.until("the refusal", |e| e.kind == Kind::Refusal);
+    bob.until("the private line", |e| e.text == "for Bob alone");
+    bob.send(vec![say("", "", 1), Request::Leave { sent: 2 }]);
+    assert_eq!(bob.end(), Ok(()));
+    alice.leave(3);
+    assert_eq!(alice.end(), Ok(()));
+    server.stop();
+
+    let server = start();
+    let mut strangers = ["Eve", "Mallory", "Trudy"].map(|name| {
+        let peer = Peer::ask(&server.address, with_secret(name, name.len() as i32));
+        peer.next();
+        peer
+    });
+    for stranger in &mut strangers {
+        stranger.leave(9);
+        assert_eq!(stranger.end(), Ok(()));
+        let name = &stranger.name;
+        let again = Peer::ask(&server.address, back(name, name.len() as i32, 0, 10));
+        let heard = again.hear_until("its own join", |r| {
+            !r.replayed && r.event.sender.as_ref() == name
+        });
+        let private = heard.iter().find(|r| r.event.seq == 0);
+        assert_eq!(private, None, "{name} hears what was for others");
+    }
 }
 
 #[test]

@@ -35,11 +35,20 @@ const FIRST_OF_LAST: &str = "
     WHERE room = ?1 AND time > ?2 AND time <= ?3 AND also_seen_by = ?5
     ORDER BY time DESC LIMIT 1 OFFSET ?4";
 
+/// The highest key of those who alone, or as one of two, saw an event of a
+/// room: the last entry of each index.
+const LAST_VIEWER: &str = "
+    SELECT max(
+      ifnull((SELECT max(seen_by) FROM events INDEXED BY events_of_one
+              WHERE room = ?1 AND seen_by IS NOT NULL), 0),
+      ifnull((SELECT max(also_seen_by) FROM events INDEXED BY events_of_other
+              WHERE room = ?1 AND also_seen_by IS NOT NULL), 0))";
+
 const FLOOR: &str = "SELECT floor FROM rooms WHERE no = ?1";
 
 /// Makes sure that the tables are there to be read.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    for sql in [PAGE, FIRST_OF_LAST, FLOOR] {
+    for sql in [PAGE, FIRST_OF_LAST, LAST_VIEWER, FLOOR] {
         connection.prepare_cached(sql)?;
     }
     Ok(())
@@ -108,6 +117,14 @@ fn floor(connection: &Connection, room: u32) -> rusqlite::Result<i64> {
     Ok(floor.unwrap_or(0))
 }
 
+/// The highest key in the audience of any of a room's private events, or 0.
+pub(super) fn last_viewer(connection: &Connection, room: u32) -> rusqlite::Result<MemberKey> {
+    let last: i64 = connection
+        .prepare_cached(LAST_VIEWER)?
+        .query_row([room], |row| row.get(0))?;
+    Ok(MemberKey(last.cast_unsigned()))
+}
+
 /// An event from all columns of its row, in the order of `schema.sql`.
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
@@ -132,16 +149,24 @@ fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
     })
 }
 
-/// How many steps SQLite makes for a page of five events and for the position
-/// of the last five.
+/// How many steps SQLite makes for a page of five events, for the position of
+/// the last five, and for the last viewer of a room.
 #[cfg(test)]
-pub(super) fn steps(connection: &Connection, room: u32, viewer: MemberKey) -> [i32; 2] {
+pub(super) fn steps(connection: &Connection, room: u32, viewer: MemberKey) -> [i32; 3] {
     use rusqlite::StatementStatus::{FullscanStep, Sort, VmStep};
     let viewer = viewer.0.cast_signed();
-    [(PAGE, 5, 5), (FIRST_OF_LAST, 4, 1)].map(|(sql, limit, rows)| {
+    [
+        (PAGE, Some(5), 5),
+        (FIRST_OF_LAST, Some(4), 1),
+        (LAST_VIEWER, None, 1),
+    ]
+    .map(|(sql, limit, rows)| {
         let mut statement = connection.prepare(sql).unwrap();
-        let found = statement.query_map(params![room, 0, i64::MAX, limit, viewer], |_| Ok(()));
-        assert_eq!(found.unwrap().count(), rows);
+        let found = match limit {
+            Some(limit) => statement.query(params![room, 0, i64::MAX, limit, viewer]),
+            None => statement.query([room]),
+        };
+        assert_eq!(found.unwrap().mapped(|_| Ok(())).count(), rows);
         assert_eq!(statement.get_status(FullscanStep), 0);
         assert_eq!(statement.get_status(Sort), 0);
         statement.get_status(VmStep)

@@ -252,6 +252,45 @@ fn a_page_costs_the_same_however_much_others_see() {
 }
 
 #[test]
+fn a_key_is_known_as_long_as_anything_that_its_owner_alone_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let mut opened = open(&path).unwrap();
+    assert_eq!(opened.last_key, MemberKey(0));
+    let mut time = 0;
+    let mut kept = |opened: &mut Opened, no, audience| {
+        time += 1;
+        let mut record = message(&room(no, "Chit Chat"), time, 0);
+        record.event.as_mut().unwrap().1 = audience;
+        opened.journal.append(&[record]).unwrap();
+    };
+    let found = |opened: Opened| {
+        drop(opened);
+        open(&path).unwrap()
+    };
+    kept(&mut opened, 1, Audience::One(MemberKey(4)));
+    kept(&mut opened, 2, Audience::Room);
+    opened = found(opened);
+    assert_eq!(opened.last_key, MemberKey(4));
+    kept(&mut opened, 1, Audience::Two(MemberKey(2), MemberKey(6)));
+    kept(&mut opened, 2, Audience::One(MemberKey(5)));
+    opened = found(opened);
+    assert_eq!(opened.last_key, MemberKey(6));
+    let mut entered = messages(90..=90);
+    entered[0].roster = Roster::Entered(Box::new(StoredMember {
+        key: MemberKey(9),
+        id: 1,
+        name: Name::parse("Alex").unwrap(),
+        secret: None,
+        joined: 90,
+        last_sent: 0,
+        present: true,
+    }));
+    opened.journal.append(&entered).unwrap();
+    assert_eq!(found(opened).last_key, MemberKey(9));
+}
+
+#[test]
 fn the_file_can_be_read_by_a_person() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.db");
