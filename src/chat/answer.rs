@@ -92,6 +92,6 @@ pub struct Parted {
     pub event: Event,
     /// Whether it would be recognised if it came back.
     pub remembered: bool,
-    /// Who was forgotten to make room for it.
-    pub forgotten: Option<MemberKey>,
+    /// Who was forgotten, since too many were remembered.
+    pub forgotten: Vec<MemberKey>,
 }

@@ -43,16 +43,20 @@ pub struct Room {
     ids: HashSet<i32>,
     secrets: HashMap<Secret, MemberKey>,
     remembered: HashMap<Secret, RememberedMember>,
-    remembered_order: VecDeque<Secret>,
+    /// The longest gone first. With the key, since an older participant may
+    /// have had the same secret: one that was forgotten while its row was kept.
+    remembered_order: VecDeque<(Secret, MemberKey)>,
     most_remembered: usize,
     /// Whether the place of what happens now was given by somebody else.
     is_placed: bool,
 }
 
 impl Room {
-    /// A room as it was left: those who were in it are awaited.
-    pub fn restore(stored: StoredRoom) -> Self {
-        let mut room = Self::empty(stored.id, stored.clock, stored.seq, MAX_REMEMBERED);
+    /// A room as it was left, that is to remember so many: those who were in it
+    /// are awaited. Whoever it remembers beyond that is forgotten together with
+    /// the next that leaves, so that a store hears of it.
+    pub fn restore(stored: StoredRoom, most_remembered: usize) -> Self {
+        let mut room = Self::empty(stored.id, stored.clock, stored.seq, most_remembered);
         for m in stored.members {
             if m.present {
                 room.enter(Member {
@@ -97,12 +101,7 @@ impl Room {
 
     /// A room in which nothing has happened yet.
     pub fn new(id: RoomId) -> Self {
-        Self::restore(StoredRoom {
-            id,
-            clock: 0,
-            seq: 0,
-            members: Vec::new(),
-        })
+        Self::empty(id, 0, 0, MAX_REMEMBERED)
     }
 
     /// Sets how many participants that left it remembers, from the next that
@@ -170,7 +169,8 @@ impl Room {
         };
         let known = ask.secret.and_then(|s| self.remembered.remove(&s));
         if known.is_some() {
-            self.remembered_order.retain(|s| Some(*s) != ask.secret);
+            self.remembered_order
+                .retain(|(s, _)| Some(*s) != ask.secret);
         }
         let (key, last_sent) = known.map_or((ask.fresh, 0), |k| (k.key, k.last_sent));
         let seam = self.clock.now();
@@ -383,20 +383,15 @@ impl Room {
             sent,
             wall_ms,
         );
-        let forgotten = member.secret.and_then(|s| {
-            self.remember(
-                s,
-                RememberedMember {
-                    key,
-                    last_sent: member.last_sent,
-                },
-            )
-        });
+        if let Some(secret) = member.secret {
+            let last_sent = member.last_sent;
+            self.remember(secret, RememberedMember { key, last_sent });
+        }
         Some(Parted {
             key,
             event,
             remembered: member.secret.is_some(),
-            forgotten,
+            forgotten: self.forget(),
         })
     }
 
@@ -459,14 +454,23 @@ impl Room {
         self.members.insert(member.key, member);
     }
 
-    fn remember(&mut self, secret: Secret, member: RememberedMember) -> Option<MemberKey> {
+    fn remember(&mut self, secret: Secret, member: RememberedMember) {
+        self.remembered_order.push_back((secret, member.key));
         self.remembered.insert(secret, member);
-        self.remembered_order.push_back(secret);
-        if self.remembered_order.len() <= self.most_remembered {
-            return None;
-        }
-        let oldest = self.remembered_order.pop_front()?;
-        self.remembered.remove(&oldest).map(|m| m.key)
+    }
+
+    /// Forgets the longest gone of those who are too many.
+    fn forget(&mut self) -> Vec<MemberKey> {
+        let too_many = (self.remembered_order.len()).saturating_sub(self.most_remembered);
+        let oldest = self.remembered_order.drain(..too_many);
+        oldest
+            .map(|(secret, key)| {
+                if self.remembered.get(&secret).is_some_and(|m| m.key == key) {
+                    self.remembered.remove(&secret);
+                }
+                key
+            })
+            .collect()
     }
 
     fn free_id(&self, key: MemberKey) -> i32 {

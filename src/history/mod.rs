@@ -67,8 +67,8 @@ pub enum Roster {
         key: MemberKey,
         /// Whether to remember it (with `present` false) or to forget it.
         remembered: bool,
-        /// Somebody else who is to be forgotten.
-        forgotten: Option<MemberKey>,
+        /// Who is to be forgotten, too.
+        forgotten: Vec<MemberKey>,
     },
 }
 

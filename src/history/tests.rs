@@ -135,12 +135,11 @@ impl Model {
                 let mut member = self.present.remove(at);
                 member.present = false;
                 let remembered = member.secret.is_some();
-                let mut forgotten = None;
+                let mut forgotten = Vec::new();
                 if remembered {
                     self.left.push(member);
-                    if self.left.len() > 2 {
-                        forgotten = Some(self.left.remove(0).key);
-                    }
+                    let too_many = self.left.len().saturating_sub(1 + random.below(3));
+                    forgotten.extend(self.left.drain(..too_many).map(|m| m.key));
                 }
                 let event = self.event(random, Kind::Leave, Audience::Room);
                 let roster = Roster::Parted {

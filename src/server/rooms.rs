@@ -66,7 +66,7 @@ impl Rooms {
             next_no,
         };
         for room in stored {
-            map.add(Room::restore(room));
+            map.add(Room::restore(room, most_remembered));
         }
         Self {
             map: Mutex::new(map),
@@ -95,7 +95,9 @@ impl Rooms {
             name: name.clone(),
         };
         map.next_no += 1;
-        Ok(map.add(Room::new(id)))
+        let mut room = Room::new(id);
+        room.remember_at_most(map.most_remembered);
+        Ok(map.add(room))
     }
 
     /// Takes a room that was opened elsewhere.
@@ -158,8 +160,7 @@ impl Rooms {
 }
 
 impl Map {
-    fn add(&mut self, mut room: Room) -> SharedRoom {
-        room.remember_at_most(self.most_remembered);
+    fn add(&mut self, room: Room) -> SharedRoom {
         let name = room.id().name.folded();
         let shared = SharedRoom {
             no: room.id().no,

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use chitchat::chat::{Event, Kind};
-use chitchat::history::Store;
+use chitchat::chat::{Event, Kind, MAX_REMEMBERED, MemberKey, Name, RoomId, Secret, StoredMember};
+use chitchat::history::{Record, Roster, Store};
 use chitchat::rpc::{CallError, Code};
 use chitchat::wire::{Join, PastAsk, Request};
 use rusqlite::Connection;
+use sha2::{Digest, Sha256};
 
 use crate::support::talk::{Talk, line, server_times_rise};
 use crate::support::{Peer, Program, Random, TestServer, fixed_port, join, with_secret};
@@ -231,6 +233,93 @@ fn what_was_private_stays_so_after_a_restart() {
         let private = heard.iter().find(|r| r.event.seq == 0);
         assert_eq!(private, None, "{name} hears what was for others");
     }
+}
+
+/// The secret of the participant that was the `n`th to leave.
+fn secret_of(n: u64) -> Vec<u8> {
+    n.to_le_bytes().repeat(2)
+}
+
+/// Keeps that so many joined, said something at their time 100, and left.
+fn all_left(store: &Store, participants: u64) {
+    let room = Arc::new(RoomId {
+        no: 1,
+        name: Name::parse_room("").unwrap(),
+    });
+    let steps = (1..=participants).flat_map(|n| {
+        let key = MemberKey(n);
+        let (joined, left) = (2 * n as i64 - 1, 2 * n as i64);
+        let entered = StoredMember {
+            key,
+            id: n as i32,
+            name: Name::parse(&format!("Left {n}")).unwrap(),
+            secret: Some(Secret(Sha256::digest(secret_of(n)).into())),
+            joined,
+            last_sent: 100,
+            present: true,
+        };
+        let parted = Roster::Parted {
+            key,
+            remembered: true,
+            forgotten: Vec::new(),
+        };
+        [(joined, Roster::Entered(Box::new(entered))), (left, parted)]
+    });
+    let records = steps.map(|(clock, roster)| Record {
+        room: room.clone(),
+        clock,
+        event: None,
+        author: None,
+        roster,
+    });
+    let group: Vec<Record> = records.collect();
+    store.open().unwrap().journal.append(&group).unwrap();
+}
+
+#[test]
+fn those_who_left_are_remembered_after_a_restart_as_many_as_the_setting_says() {
+    const MANY: u64 = MAX_REMEMBERED as u64 + 100;
+    const FEW: i64 = 7;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rooms.db");
+    let store = Store::Sqlite(path.clone());
+    all_left(&store, MANY);
+    let start = |most| {
+        TestServer::with(|s| {
+            s.store = store.clone();
+            s.max_remembered = most as usize;
+        })
+    };
+    let say_again = |server: &TestServer, n: u64| {
+        let mut peer = Peer::ask(
+            &server.address,
+            Join {
+                secret: secret_of(n),
+                sent: 200,
+                ..join("Back", 1)
+            },
+        );
+        peer.next();
+        peer.say("again", 100);
+        let kind = peer.next().kind;
+        peer.leave(201);
+        assert_eq!(peer.end(), Ok(()));
+        kind
+    };
+    let server = start(MANY as i64);
+    assert_eq!(say_again(&server, 1), Kind::Refusal, "the first that left");
+    server.stop();
+
+    let remembered = || -> i64 {
+        let file = Connection::open(&path).unwrap();
+        let sql = "SELECT count(*) FROM members WHERE parted IS NOT NULL";
+        file.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(remembered(), MANY as i64);
+    let server = start(FEW);
+    assert_eq!(say_again(&server, MANY), Kind::Refusal, "the last but one");
+    server.stop();
+    assert_eq!(remembered(), FEW);
 }
 
 #[test]

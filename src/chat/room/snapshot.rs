@@ -32,7 +32,7 @@ impl Room {
             clock: self.clock.now(),
             seq: self.seq,
             members,
-            remembered: remembered.map(|s| (*s, self.remembered[s])).collect(),
+            remembered: remembered.map(|(s, _)| (*s, self.remembered[s])).collect(),
             most_remembered: self.most_remembered,
         }
     }

@@ -194,15 +194,13 @@ fn those_who_are_remembered_are_bounded() {
     let mut room = room();
     let mut forgotten = 0;
     for n in 0..=MAX_REMEMBERED as u64 {
-        let mut secret = [0; 32];
-        secret[..8].copy_from_slice(&n.to_le_bytes());
         let ask = Ask {
-            secret: Some(Secret(secret)),
+            secret: Some(secret(n)),
             ..ask("Alex", 1, n)
         };
         let key = room.join(ask, 0).unwrap().key;
         let parted = room.leave(key, n, 0, 0).unwrap();
-        forgotten += parted.forgotten.is_some() as usize;
+        forgotten += parted.forgotten.len();
     }
     assert_eq!(forgotten, 1);
     assert_eq!(room.remembered.len(), MAX_REMEMBERED);
@@ -226,9 +224,14 @@ fn a_private_message_is_for_two_and_has_no_number() {
     assert_eq!(stamped(room.say(alex.key, 1, "hi", "", 5, 0)).seq, 3);
 }
 
-#[test]
-fn a_restored_room_goes_on_where_it_was() {
-    let member = |key, name: &str, secret, present, last_sent| StoredMember {
+fn stored_member(
+    key: u64,
+    name: &str,
+    secret: Option<Secret>,
+    present: bool,
+    last_sent: i64,
+) -> StoredMember {
+    StoredMember {
         key: MemberKey(key),
         id: key as i32,
         name: Name::parse(name).unwrap(),
@@ -236,8 +239,66 @@ fn a_restored_room_goes_on_where_it_was() {
         joined: 1,
         last_sent,
         present,
+    }
+}
+
+/// The secret that only this number has.
+fn secret(n: u64) -> Secret {
+    let mut secret = [0; 32];
+    secret[..8].copy_from_slice(&n.to_le_bytes());
+    Secret(secret)
+}
+
+/// A room that is to remember so many, as it was left by participants with
+/// these keys and secrets: the first has been gone for longest.
+fn left_by(gone: impl IntoIterator<Item = (u64, Secret)>, most_remembered: usize) -> Room {
+    let members = gone.into_iter();
+    let stored = StoredRoom {
+        id: room().id().as_ref().clone(),
+        clock: 40,
+        seq: 20,
+        members: members
+            .map(|(key, secret)| stored_member(key, "Gone", Some(secret), false, 9))
+            .collect(),
     };
-    let mut room = Room::restore(StoredRoom {
+    Room::restore(stored, most_remembered)
+}
+
+#[test]
+fn a_restored_room_remembers_as_many_as_it_is_to() {
+    let many = MAX_REMEMBERED as u64 + 1;
+    let room = left_by((0..many).map(|n| (n, secret(n))), many as usize);
+    for n in 0..many {
+        assert_eq!(room.owner_of(&secret(n)), Some(MemberKey(n)));
+    }
+}
+
+#[test]
+fn those_who_are_too_many_are_forgotten_with_the_next_that_leaves() {
+    let mut room = left_by((1..=5).map(|n| (n, secret(n))), 2);
+    let alex = room.join(with_secret("Alex", 7, 1), 0).unwrap().key;
+    let parted = room.leave(alex, 1, 0, 0).unwrap();
+    assert_eq!(parted.forgotten, [1, 2, 3, 4].map(MemberKey));
+    let known = [4, 5].map(|n| room.owner_of(&secret(n)));
+    assert_eq!(known, [None, Some(MemberKey(5))]);
+    assert_eq!(room.owner_of(&SECRET), Some(alex));
+}
+
+#[test]
+fn of_two_with_one_secret_the_later_is_remembered() {
+    let gone = [(1, SECRET), (2, secret(2)), (3, SECRET)];
+    let mut room = left_by(gone, 2);
+    // Without a secret it takes no place itself.
+    let aske = room.join(ask("Aske", 7, 1), 0).unwrap().key;
+    let parted = room.leave(aske, 1, 0, 0).unwrap();
+    assert_eq!(parted.forgotten, [MemberKey(1)]);
+    assert_eq!(room.owner_of(&SECRET), Some(MemberKey(3)));
+    assert_eq!(room.owner_of(&secret(2)), Some(MemberKey(2)));
+}
+
+#[test]
+fn a_restored_room_goes_on_where_it_was() {
+    let stored = StoredRoom {
         id: RoomId {
             no: 3,
             name: Name::parse("ops").unwrap(),
@@ -245,11 +306,12 @@ fn a_restored_room_goes_on_where_it_was() {
         clock: 40,
         seq: 20,
         members: vec![
-            member(1, "Alex", Some(SECRET), true, 9),
-            member(2, "Aske", None, true, 0),
-            member(3, "Gone", Some(Secret([2; 32])), false, 30),
+            stored_member(1, "Alex", Some(SECRET), true, 9),
+            stored_member(2, "Aske", None, true, 0),
+            stored_member(3, "Gone", Some(Secret([2; 32])), false, 30),
         ],
-    });
+    };
+    let mut room = Room::restore(stored, MAX_REMEMBERED);
     let back = room.join(with_secret("Alex", 5, 1), 0).unwrap();
     assert_eq!(
         (back.key, back.resumed, back.event.time),

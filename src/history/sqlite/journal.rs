@@ -243,7 +243,7 @@ fn change_roster(connection: &Connection, record: &Record) -> rusqlite::Result<(
             } else {
                 forget.execute(params![room, key.0.cast_signed()])?;
             }
-            if let Some(forgotten) = forgotten {
+            for forgotten in forgotten {
                 forget.execute(params![room, forgotten.0.cast_signed()])?;
             }
         }
