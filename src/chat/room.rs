@@ -11,7 +11,7 @@ use super::answer::{Ask, Joined, Loss, Parted, Refused, Said};
 use super::clock::LamportClock;
 use super::event::{Audience, Event, Kind, MemberKey, RoomId, SERVER_ID, SERVER_NAME};
 use super::member::{Member, Presence, RememberedMember, Secret, SessionNo, StoredMember};
-use super::name::Name;
+use super::name::{MAX_NAME_CHARS, Name};
 use super::text::check_text;
 
 /// How many participants that left a room remembers where nothing else is set,
@@ -301,6 +301,11 @@ impl Room {
         };
         let recipient = match to.trim() {
             "" => None,
+            // Not repeated: what a refusal holds is kept, like any event.
+            to if to.chars().count() > MAX_NAME_CHARS => {
+                let text = format!("A name has at most {MAX_NAME_CHARS} characters.");
+                return self.refuse(key, text, sent, wall_ms);
+            }
             to => match self
                 .names
                 .get(&to.to_lowercase())

@@ -34,8 +34,8 @@ use crate::wire::Ending;
 const QUEUE: usize = 2 * MAX_GROUP;
 
 /// Steps of one room in a group at most. It bounds the size of a batch: a step
-/// is at most some 900 bytes on the wire, and gRPC clients read 4 MB by default.
-/// And members keep up with several groups, see `Settings::outbox_events`.
+/// is at most 900 bytes on the wire, and gRPC clients read 4 MB by default. And
+/// members keep up with several groups, see `Settings::outbox_events`.
 const MAX_IN_ROOM: usize = 1024;
 
 /// What is handed over.
@@ -317,8 +317,9 @@ mod tests {
 
     use super::super::step::Change;
     use super::*;
-    use crate::chat::{Name, Room, RoomId};
+    use crate::chat::{Ask, Name, Room, RoomId, Said, Secret, StoredRoom};
     use crate::history::HistoryError;
+    use crate::wire::Group;
 
     struct Nowhere;
 
@@ -372,6 +373,70 @@ mod tests {
             "{largest:?}"
         );
         assert_eq!(groups.concat(), of);
+    }
+
+    #[test]
+    fn a_step_is_as_small_on_the_wire_as_a_group_counts_on() {
+        const MOST: usize = 900;
+        let longest = |c: char| Name::parse(&c.to_string().repeat(32)).unwrap();
+        let stored = StoredRoom {
+            id: RoomId {
+                no: 1,
+                name: longest('🐚'),
+            },
+            clock: i64::MAX - 1000,
+            seq: u64::MAX / 2,
+            members: Vec::new(),
+        };
+        let mut room = Room::restore(stored, 9);
+        let mut time = room.clock();
+        let mut events = Vec::new();
+        for (no, name) in [(1, '🦀'), (1, '🦀'), (2, '🦞')] {
+            let ask = Ask {
+                id: i32::MIN + no,
+                name: longest(name),
+                secret: Some(Secret([no as u8; 32])),
+                sent: time,
+                session: no as u64,
+                fresh: MemberKey(no as u64),
+            };
+            events.push(room.join(ask, i64::MAX).unwrap().event);
+        }
+        let first = room.member(MemberKey(1)).unwrap().settled;
+        let huge = "🐙".repeat(1 << 14);
+        let [text, name, unknown] =
+            [('🐙', 128), ('🦞', 32), ('🐙', 32)].map(|(c, n)| c.to_string().repeat(n));
+        for (text, to, is_sane) in [
+            (&text, "", true),
+            (&text, &*name, true),
+            (&text, &*unknown, true),
+            (&text, &*huge, true),
+            (&huge, &*huge, true),
+            (&text, "", false),
+        ] {
+            time = room.clock();
+            let sent = if is_sane { time } else { i64::MIN };
+            let said = room.say(MemberKey(1), 1, text.clone(), to, sent, i64::MAX);
+            match said {
+                Said::Stamped(event, _) | Said::Refused(event, _) => events.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        for sent in [first, time - 1] {
+            match room.say(MemberKey(1), 1, text.clone(), "", sent, i64::MAX) {
+                Said::Refused(event, _) | Said::Repeated(event) => events.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        let left = room.leave(MemberKey(1), 1, time, i64::MAX).unwrap();
+        events.push(left.event);
+        assert_eq!(events.len(), 12);
+        for event in &events {
+            let mut group = Group::default();
+            group.push(event, true);
+            let size = group.batch().len();
+            assert!(size <= MOST, "{size} bytes: {event:?}");
+        }
     }
 
     #[test]

@@ -221,6 +221,14 @@ fn a_private_message_is_for_two_and_has_no_number() {
     }
     let (text, ..) = refused(room.say(alex.key, 1, "psst", "Nobody\u{1b}[2J", 4, 0));
     assert_eq!(text, "There is no participant «Nobody[2J» here.");
+    let longest = "ø".repeat(32);
+    let (text, ..) = refused(room.say(alex.key, 1, "psst", &longest, 4, 0));
+    assert_eq!(text, format!("There is no participant «{longest}» here."));
+    for too_long in [33, 65_000] {
+        let to = format!(" {} ", "ø".repeat(too_long));
+        let (text, ..) = refused(room.say(alex.key, 1, "psst", &to, 4, 0));
+        assert_eq!(text, "A name has at most 32 characters.");
+    }
     assert_eq!(stamped(room.say(alex.key, 1, "hi", "", 5, 0)).seq, 3);
 }
 
