@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
 use crate::history::{HistoryError, Keep, Past, Store};
@@ -49,7 +49,7 @@ use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
 use crate::wire::{Ending, SERVICE};
 
-use departures::Awaited;
+use departures::Departures;
 use flood::Flood;
 use gate::Gate;
 use journal::{Journal, Message};
@@ -181,7 +181,7 @@ struct House {
     rooms: Rooms,
     journal: Journal,
     past: Arc<dyn Past>,
-    departures: Sender<Awaited>,
+    departures: Departures,
     sessions: Sessions,
     /// Threads of streams, those that are being refused too.
     threads: Arc<Quota>,
@@ -238,7 +238,6 @@ impl Server {
         let keep = settings.keep.unwrap_or(settings.store.usual_keep());
         let opened = settings.store.open_keeping(keep)?;
         let (failure, failed) = bounded(1);
-        let (departures, departed) = unbounded();
         let (quit_departures, quit) = bounded(0);
         let order = Order::of(&settings, opened.cache, keep)?;
         let max_remembered = order.most_remembered(settings.max_remembered);
@@ -263,7 +262,7 @@ impl Server {
                 let _ = failure.try_send(()); // somebody knows already
             }),
             past: opened.past,
-            departures,
+            departures: Departures::new(),
             sessions: Sessions::new(settings.max_sessions, settings.max_per_address),
             gate: Gate::new(certified, settings.password, settings.reserved),
             metrics: metrics.clone(),
@@ -285,7 +284,7 @@ impl Server {
         let waiting = house.clone();
         let grace = settings.grace;
         let departures = thread("departures", move || {
-            departures::run(&waiting, departed, &quit, grace)
+            departures::run(&waiting, &quit, grace)
         })?;
         let limits = ConnectionLimits {
             keepalive: settings.keepalive,

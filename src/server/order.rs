@@ -202,6 +202,9 @@ fn hand_over(house: &House, step: Step) {
 fn join_here(house: &House, shared: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {
     let mut room = shared.lock();
     let joined = room.join(ask, wall_ms())?;
+    if joined.resumed {
+        house.departures.await_no_more(shared, joined.key);
+    }
     let seated = Seated {
         key: joined.key,
         id: joined.id,
@@ -242,17 +245,9 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parti
                     chair.id,
                     &ending.to_string(),
                 );
-                let departure = Departure::now(chair.room, chair.key, session);
-                // However many come and vanish, so many are awaited.
-                match house.away.take() {
-                    Some(share) => {
-                        let _ = house.departures.send((departure, share));
-                    }
-                    None => {
-                        departure.announce(&mut departure.room().lock(), "lost", house);
-                        house.journal.settle(None);
-                    }
-                }
+                let departure = Departure::now(chair.room.clone(), chair.key, session);
+                departure.begin(&mut chair.room.lock(), "lost", house);
+                house.journal.settle(None);
                 return detached(ending);
             }
         },

@@ -145,12 +145,9 @@ impl Rooms {
                 .collect();
             for (key, may_resume) in present {
                 let departure = Departure::now(shared.clone(), key, 0);
-                match house.away.take().filter(|_| may_resume) {
-                    // The thread waits for these as long as the server lives.
-                    Some(share) => {
-                        let _ = house.departures.send((departure, share));
-                    }
-                    None => departure.announce(&mut room, "restart", house),
+                match may_resume {
+                    true => departure.begin(&mut room, "restart", house),
+                    false => departure.announce(&mut room, "restart", house),
                 }
             }
             drop(room);

@@ -294,14 +294,21 @@ fn on_one_connection_a_stream_too_many_waits() {
     );
 }
 
-/// Joins with a secret and vanishes: the server may await it.
-fn vanish(address: &str, n: u8) {
+/// Joins with a secret: once it vanishes, the server may await it.
+fn vanishing(address: &str, n: u8) -> Peer {
     let ask = Join {
         secret: vec![n; 16],
         ..join(&format!("Vanishing {n}"), 0)
     };
     let peer = Peer::ask(address, ask);
     peer.next();
+    peer
+}
+
+/// Waits until so many are awaited.
+fn until_away(server: &TestServer, n: u8) {
+    let line = format!("chitchat_away {n}");
+    sooner_or_later(&line, || page(server).lines().any(|l| l == line));
 }
 
 #[test]
@@ -313,11 +320,10 @@ fn however_many_vanish_only_so_many_are_awaited() {
     });
     let witness = Peer::join(&server.address, "Witness", 1);
     for n in 1..=2 {
-        vanish(&server.address, n);
-        let line = format!("chitchat_away {n}");
-        sooner_or_later(&line, || page(&server).lines().any(|l| l == line));
+        drop(vanishing(&server.address, n));
+        until_away(&server, n);
     }
-    vanish(&server.address, 3);
+    drop(vanishing(&server.address, 3));
     let heard = witness.until("the departure", |e| e.kind == Kind::Leave);
     assert_eq!(heard.last().unwrap().sender.as_ref(), "Vanishing 3");
     let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
@@ -327,6 +333,46 @@ fn however_many_vanish_only_so_many_are_awaited() {
     let roster = dialled.unwrap().who(&ask).unwrap();
     let away = roster.participants.iter().filter(|p| p.away);
     assert!(away.map(|p| &p.name).eq(["Vanishing 1", "Vanishing 2"]));
+}
+
+#[test]
+fn whoever_is_back_is_awaited_no_more_and_another_may_be() {
+    let server = TestServer::with(|s| {
+        s.max_away = 1;
+        s.grace = Duration::from_secs(3600);
+        s.metrics = Some("127.0.0.1:0".to_owned());
+    });
+    let mut witness = Peer::join(&server.address, "Witness", 1);
+    drop(vanishing(&server.address, 1));
+    until_away(&server, 1);
+    let back = vanishing(&server.address, 1);
+    assert!(page(&server).lines().any(|l| l == "chitchat_away 0"));
+    drop(vanishing(&server.address, 2));
+    until_away(&server, 1);
+    witness.say("nobody has left", 1);
+    let heard = witness.until("the echo", |e| e.kind != Kind::Join);
+    assert_eq!(heard.last().unwrap().text, "nobody has left");
+    drop(back); // is one too many
+    let left = witness.next();
+    assert_eq!(
+        (left.kind, left.sender.as_ref()),
+        (Kind::Leave, "Vanishing 1")
+    );
+}
+
+#[test]
+fn whoever_was_back_and_is_lost_again_leaves_when_its_time_is_over() {
+    let server = TestServer::with(|s| s.grace = Duration::from_millis(300));
+    let witness = Peer::join(&server.address, "Witness", 1);
+    // The second one after nobody has been awaited for a while.
+    for n in [1, 2] {
+        for _ in 0..2 {
+            drop(vanishing(&server.address, n));
+        }
+        let name = format!("Vanishing {n}");
+        let left = |e: &Event| e.kind == Kind::Leave && e.sender.as_ref() == name;
+        witness.until("the departure", left);
+    }
 }
 
 #[test]
@@ -378,7 +424,7 @@ fn the_program_takes_these_limits() {
         "60m",
     ]);
     let witness = Peer::join(&address, "Witness", 1);
-    vanish(&address, 1);
+    drop(vanishing(&address, 1));
     witness.until("the departure", |e| e.kind == Kind::Leave);
     let dialled = Dialler::new(Keepalive::default()).dial(&address, DEADLINE);
     assert!(dialled.unwrap().rooms().is_err());
