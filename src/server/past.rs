@@ -1,18 +1,29 @@
 //! The past that a client asks for: found, read page by page, and sent ahead
 //! of everything live.
 
-use super::House;
 use crate::chat::{MemberKey, RoomId};
-use crate::history::{HistoryError, Span};
+use crate::history::{HistoryError, Past, Span};
 use crate::rpc::PastSender;
 use crate::wire::{Ending, Group, PastAsk};
 
 /// Events that are read at once.
 const PAGE: usize = 256;
 
+/// Whoever asks for the last so many events gets no more than this: to find the
+/// first of them costs a step each.
+const MOST_LAST: u32 = 100_000;
+
+/// So many of them are found at once, in a few milliseconds: then others have
+/// their turn at the history.
+const STRIDE: u32 = 4096;
+
+/// To ask for the last so many events is to ask for all that are kept, for
+/// which nothing need be found.
+pub(super) const EVERYTHING: PastAsk = PastAsk::Last(u32::MAX);
+
 /// A walk through a room's past, for one viewer.
 pub(super) struct Walk<'a> {
-    house: &'a House,
+    past: &'a dyn Past,
     room: &'a RoomId,
     viewer: Option<MemberKey>,
     batches: bool,
@@ -26,14 +37,22 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins where `ask` says; `now` is the room's Lamport time.
+    ///
+    /// # Errors
+    /// There is no such place, or `is_over` says that nobody waits any more:
+    /// then nothing is looked for. Later on whoever takes the pages says so.
     pub(super) fn begin(
-        house: &'a House,
+        past: &'a dyn Past,
+        is_over: impl Fn() -> bool,
         room: &'a RoomId,
         viewer: Option<MemberKey>,
         batches: bool,
         ask: PastAsk,
         now: i64,
     ) -> Result<Self, Ending> {
+        if is_over() {
+            return Err(Ending::Goodbye);
+        }
         let position = match ask {
             PastAsk::After(after) if !(0..=now).contains(&after) => {
                 return Err(Ending::OutOfRange(format!(
@@ -41,13 +60,11 @@ impl<'a> Walk<'a> {
                 )));
             }
             PastAsk::After(after) => after,
-            PastAsk::Last(count) => house
-                .past
-                .position_of_last(room.no, count as usize, now, viewer)
-                .map_err(ending)?,
+            EVERYTHING => 0,
+            PastAsk::Last(count) => find_last(past, is_over, room, viewer, count, now)?,
         };
         Ok(Self {
-            house,
+            past,
             room,
             viewer,
             batches,
@@ -78,7 +95,7 @@ impl<'a> Walk<'a> {
                 up_to,
                 limit: PAGE,
             };
-            match self.house.past.read(self.room.no, span, self.viewer) {
+            match self.past.read(self.room.no, span, self.viewer) {
                 Err(HistoryError::Gone(first)) if self.may_begin_later => {
                     self.position = first - 1;
                 }
@@ -100,6 +117,35 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The Lamport time after which the last `count` events up to `now` lie, or as
+/// many of them as are sent.
+fn find_last(
+    past: &dyn Past,
+    is_over: impl Fn() -> bool,
+    room: &RoomId,
+    viewer: Option<MemberKey>,
+    count: u32,
+    now: i64,
+) -> Result<i64, Ending> {
+    let mut position = now;
+    let mut wanted = count.min(MOST_LAST);
+    while wanted > 0 {
+        if is_over() {
+            return Err(Ending::Goodbye);
+        }
+        let stride = wanted.min(STRIDE);
+        let before = past
+            .position_of_last(room.no, stride as usize, position, viewer)
+            .map_err(ending)?;
+        if before >= position {
+            return Ok(before); // nothing before it is kept
+        }
+        position = before;
+        wanted -= stride;
+    }
+    Ok(position)
+}
+
 fn ending(error: HistoryError) -> Ending {
     match error {
         HistoryError::Gone(_) => Ending::OutOfRange(error.to_string()),
@@ -107,5 +153,87 @@ fn ending(error: HistoryError) -> Ending {
             log::error!("cannot read the history: {:#}", anyhow::Error::from(error));
             Ending::Internal
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::chat::{Event, Name};
+
+    /// A room with an event at each Lamport time after `floor`; notes how many
+    /// are looked for at once.
+    struct Dense {
+        floor: i64,
+        searches: Mutex<Vec<usize>>,
+    }
+
+    impl Past for Dense {
+        fn read(&self, _: u32, _: Span, _: Option<MemberKey>) -> Result<Vec<Event>, HistoryError> {
+            Ok(Vec::new())
+        }
+
+        fn position_of_last(
+            &self,
+            _: u32,
+            count: usize,
+            up_to: i64,
+            _: Option<MemberKey>,
+        ) -> Result<i64, HistoryError> {
+            self.searches.lock().unwrap().push(count);
+            Ok((up_to - count as i64).max(self.floor))
+        }
+    }
+
+    const NOW: i64 = 3 * MOST_LAST as i64;
+
+    /// Where a walk begins in a room that is at [`NOW`], if its client is gone
+    /// after so many looks at it, and what is searched for that.
+    fn begun(ask: PastAsk, floor: i64, looks: usize) -> (Result<i64, Ending>, Vec<usize>) {
+        let name = Name::parse("ops").unwrap();
+        let room = RoomId { no: 1, name };
+        let searches = Mutex::default();
+        let past = Dense { floor, searches };
+        let looked = Cell::new(0);
+        let is_over = || looked.replace(looked.get() + 1) >= looks;
+        let walk = Walk::begin(&past, is_over, &room, None, true, ask, NOW);
+        let position = walk.map(|walk| walk.position);
+        (position, past.searches.into_inner().unwrap())
+    }
+
+    #[test]
+    fn the_last_events_are_found_a_stride_at_a_time_and_only_so_many() {
+        let most = i64::from(MOST_LAST);
+        for (count, found) in [
+            (1, 1),
+            (STRIDE, STRIDE.into()),
+            (STRIDE + 1, i64::from(STRIDE) + 1),
+            (MOST_LAST, most),
+            (MOST_LAST + 1, most),
+            (u32::MAX - 1, most),
+        ] {
+            let (begins, searches) = begun(PastAsk::Last(count), 0, usize::MAX);
+            assert_eq!(begins, Ok(NOW - found), "{count}");
+            assert_eq!(searches.iter().sum::<usize>() as i64, found, "{count}");
+            assert!(searches.iter().all(|&n| n <= STRIDE as usize), "{count}");
+        }
+        // fewer are kept
+        for kept in [0, 1, i64::from(STRIDE), i64::from(STRIDE) + 1] {
+            let (begins, _) = begun(PastAsk::Last(MOST_LAST), NOW - kept, usize::MAX);
+            assert_eq!(begins, Ok(NOW - kept));
+        }
+    }
+
+    #[test]
+    fn for_everything_nothing_is_searched_nor_for_whoever_is_gone() {
+        assert_eq!(begun(EVERYTHING, 0, usize::MAX), (Ok(0), vec![]));
+        for ask in [PastAsk::Last(5), EVERYTHING, PastAsk::After(3)] {
+            assert_eq!(begun(ask, 0, 0), (Err(Ending::Goodbye), vec![]));
+        }
+        let (begins, searches) = begun(PastAsk::Last(MOST_LAST), 0, 4);
+        assert_eq!((begins, searches.len()), (Err(Ending::Goodbye), 3));
     }
 }

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::House;
-use super::past::Walk;
+use super::past::{EVERYTHING, Walk};
 use super::quota::Quota;
 use crate::chat::Name;
 use crate::rpc::{Connection, Listener, Question};
-use crate::wire::{
-    Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
-};
+use crate::wire::{Ending, HistoryQuery, Participant, RoomInfo, RoomList, Roster, WhoQuery};
 
 /// How long a reader may take for the last of a history.
 const LAST_FRAMES: Duration = Duration::from_secs(30);
@@ -120,6 +118,7 @@ fn history(house: &House, query: &HistoryQuery, connection: &Connection) -> Resu
         (room.id().clone(), room.clock())
     };
     let out = connection.outbox().begin_past();
-    let ask = query.past.unwrap_or(PastAsk::Last(u32::MAX));
-    Walk::begin(house, &id, None, true, ask, now)?.finish(now, &out)
+    let ask = query.past.unwrap_or(EVERYTHING);
+    let is_over = || connection.is_over();
+    Walk::begin(&*house.past, is_over, &id, None, true, ask, now)?.finish(now, &out)
 }

@@ -261,7 +261,10 @@ impl Session<'_> {
                     (secret.and_then(|s| room.owner_of(&s)), room.clock())
                 };
                 let out = outbox.begin_past();
-                let mut walk = Walk::begin(house, &room_id, viewer, join.batches, past, now)?;
+                let is_over = || self.connection.is_over();
+                let batches = join.batches;
+                let history = &*house.past;
+                let mut walk = Walk::begin(history, is_over, &room_id, viewer, batches, past, now)?;
                 walk.catch_up(&out)?;
                 Some((walk, out))
             }

@@ -1,10 +1,11 @@
 //! The past on request: all of it, in order, before anything live, without a
 //! gap or a repeat where the two meet.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chitchat::chat::{Event, Kind};
-use chitchat::history::{Keep, Store};
+use chitchat::chat::{Audience, Event, Kind, Name, RoomId};
+use chitchat::history::{Keep, Record, Roster, Store};
 use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
 use chitchat::wire::{HistoryQuery, Join, PastAsk, Received, Request};
 
@@ -344,5 +345,73 @@ fn what_is_not_kept_any_more_is_said_to_be_gone_on_every_store() {
         let past = late.until("its joining", |e| e.kind == Kind::Join);
         let times: Vec<_> = past.iter().map(|e| e.time).collect();
         assert_eq!(times, (52..=61).collect::<Vec<_>>());
+        // Whoever asks for no part in particular gets what is kept.
+        let events = history(&server, None);
+        let times: Vec<_> = events.iter().map(|e| e.time).collect();
+        assert_eq!(times, (52..=61).collect::<Vec<_>>());
     }
+}
+
+/// What `History` answers for the default room.
+fn history(server: &TestServer, past: Option<PastAsk>) -> Vec<Event> {
+    let dialled = Dialler::new(Keepalive::default())
+        .dial(&server.address, DEADLINE)
+        .unwrap();
+    let room = String::new();
+    let mut pages = dialled.history(&HistoryQuery { room, past }).unwrap();
+    let mut events = Vec::new();
+    while let Some(page) = pages.recv().unwrap() {
+        events.extend(page.into_iter().map(|r| r.event));
+    }
+    events
+}
+
+#[test]
+fn of_the_last_so_many_events_only_so_many_are_sent_but_everything_is_all_of_it() {
+    const MOST: usize = 100_000;
+    const KEPT: usize = MOST + 321;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::Sqlite(folder.path().join("history.db"));
+    let room = Arc::new(RoomId {
+        no: 1,
+        name: Name::parse_room("").unwrap(),
+    });
+    let said = |n: usize| Event {
+        time: n as i64,
+        seq: n as u64,
+        kind: Kind::Message,
+        sender_id: 1,
+        sender: "Alex".into(),
+        text: "x".to_owned(),
+        sent: n as i64 - 1,
+        wall_ms: 0,
+        to: None,
+    };
+    let kept = |n| Record {
+        room: room.clone(),
+        clock: n as i64,
+        event: Some((said(n), Audience::Room)),
+        author: None,
+        roster: Roster::Same,
+    };
+    let group: Vec<Record> = (1..=KEPT).map(kept).collect();
+    store.open().unwrap().journal.append(&group).unwrap();
+
+    let server = TestServer::with(|s| s.store = store);
+    let first_of = |events: Vec<Event>| (events.len(), events[0].seq as usize);
+    for (asked, sent) in [
+        (MOST - 1, MOST - 1),
+        (MOST, MOST),
+        (MOST + 1, MOST),
+        (KEPT, MOST),
+        (u32::MAX as usize, KEPT),
+    ] {
+        let last = PastAsk::Last(asked as u32);
+        let answered = first_of(history(&server, Some(last)));
+        assert_eq!(answered, (sent, KEPT + 1 - sent), "{asked}");
+    }
+    assert_eq!(first_of(history(&server, None)), (KEPT, 1));
+    let late = asking("Late", 2, PastAsk::Last(KEPT as u32), true);
+    let heard = Peer::ask(&server.address, late).until("its joining", |e| e.kind == Kind::Join);
+    assert_eq!(first_of(heard), (MOST + 1, KEPT + 1 - MOST));
 }
