@@ -70,7 +70,7 @@ pub(super) struct Args {
     /// Print a JSON object for everything that happens
     #[arg(long)]
     json: bool,
-    /// Begin with the last so many events of the room
+    /// Begin with the last so many events of the room, 100,000 at most
     #[arg(long, value_name = "EVENTS")]
     last: Option<u32>,
     /// Begin with every event after this Lamport time of the room

@@ -31,7 +31,7 @@ pub(super) struct Args {
         env = "CHITCHAT_SERVER"
     )]
     server: String,
-    /// Only the last so many events
+    /// Only the last so many events, 100,000 at most
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
     /// Only events after this Lamport time
