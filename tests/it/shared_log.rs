@@ -294,6 +294,59 @@ fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
     assert!(snapshots <= 12, "{snapshots}");
 }
 
+/// Something is said so many times, and a snapshot made of the room then. What
+/// it holds does not matter here.
+fn snapshot_after(appender: &mut Appender, log: &SharedLog, id: &RoomId, time: i64) -> Snapshot {
+    let group: Vec<_> = (0..10).map(|_| say(log, 1, "x", 0)).collect();
+    appender.append(&group, |_| 0).expect("Redis is there");
+    let mut snapshot = Snapshot::of_nothing(id, 8);
+    snapshot.room.clock = time;
+    snapshot.number = time as u64;
+    snapshot
+}
+
+#[test]
+fn a_snapshot_that_is_kept_late_is_not_put_before_what_was_trimmed() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    open_room(&mut appender, "ops");
+    let mut one = Follower::connect(&log).expect("Redis is there");
+    let (way, store) = redis.way();
+    let far = SharedLog::open(&store, 8).expect("it opens");
+    let mut other = Follower::connect(&far).expect("Redis is there");
+    let id = one.rooms().expect("Redis is there").remove(0);
+    let [early, next, last] =
+        [10, 20, 30].map(|time| snapshot_after(&mut appender, &log, &id, time));
+    // Between its look at the list, which is empty, and what it puts there,
+    // another moves the beginning twice.
+    let (then, at_last) = (next.clone(), last.clone());
+    way.before(
+        |r| r.contains("chitchat:begin:1") && !r.contains("ZRANGE"),
+        move || {
+            for snapshot in [then, at_last] {
+                one.keep_snapshot(&snapshot, |_| true)
+                    .expect("Redis is there");
+            }
+        },
+    );
+    let begins_at_last = |other: &mut Follower| {
+        let begins = other.beginning(&id).expect("Redis is there");
+        assert_eq!(begins, last);
+        assert!(read(other, 1, begins.room.clock).is_empty());
+        assert_eq!(redis.cli(&["ZCARD", "chitchat:begin:1"]), "1");
+    };
+    other
+        .keep_snapshot(&early, |_| false)
+        .expect("Redis is there");
+    begins_at_last(&mut other);
+    // And where the list is there.
+    other
+        .keep_snapshot(&next, |_| true)
+        .expect("Redis is there");
+    begins_at_last(&mut other);
+}
+
 #[test]
 fn a_snapshot_is_the_whole_room() {
     let Some(redis) = Redis::start() else { return };

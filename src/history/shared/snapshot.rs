@@ -130,16 +130,11 @@ pub(super) fn keep(
         .arg(&key)
         .arg(&[0, -1])
         .query(connection)?;
+    let nothing = Snapshot::of_nothing(id, most_remembered);
     let mut list: Vec<Snapshot> = Vec::new();
     if found.is_empty() {
         // So far the room begins at its beginning.
-        let nothing = Snapshot::of_nothing(id, most_remembered);
-        redis::cmd("ZADD")
-            .arg(&key)
-            .arg(0)
-            .arg(nothing.to_json())
-            .exec(connection)?;
-        list.push(nothing);
+        list.push(nothing.clone());
     }
     // One that cannot be read is no place to begin at, and goes with the others.
     let parse = |text: &String| Snapshot::parse(id, most_remembered, text);
@@ -153,6 +148,7 @@ pub(super) fn keep(
     call.key(&key).key(stream(id.no));
     call.arg(snapshot.room.clock)
         .arg(snapshot.to_json())
+        .arg(nothing.to_json())
         .arg(first.map_or(0, |at| list[at].room.clock));
     for time in superfluous(times.collect()) {
         call.arg(time);

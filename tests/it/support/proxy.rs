@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A way to a server that fails as networks do: it cuts connections after so
-/// many bytes, or goes silent like a pulled cable.
+/// many bytes, or goes silent like a pulled cable. Or it is slow where a test
+/// wants something to happen meanwhile.
 pub struct Proxy {
     pub address: String,
     shared: Arc<Shared>,
@@ -13,9 +14,13 @@ pub struct Proxy {
 /// How many bytes, both directions together, the next connection carries.
 type Budget = Box<dyn FnMut() -> u64 + Send>;
 
+/// What a request holds before which something is to be done, and what.
+type Hook = (Box<dyn Fn(&str) -> bool + Send>, Box<dyn FnOnce() + Send>);
+
 struct Shared {
     target: String,
     budget: Mutex<Budget>,
+    hook: Mutex<Option<Hook>>,
     connections: Mutex<Vec<Arc<Connection>>>,
     over: AtomicBool,
 }
@@ -37,6 +42,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             budget: Mutex::new(Box::new(|| u64::MAX)),
+            hook: Mutex::default(),
             connections: Mutex::default(),
             over: AtomicBool::new(false),
         });
@@ -48,6 +54,16 @@ impl Proxy {
     /// From now on each new connection carries as many bytes as `budget` says.
     pub fn limit(&self, budget: impl FnMut() -> u64 + Send + 'static) {
         *self.shared.budget.lock().expect("no panic") = Box::new(budget);
+    }
+
+    /// The next request for which `is_it` holds waits until `deed` is done.
+    pub fn before(
+        &self,
+        is_it: impl Fn(&str) -> bool + Send + 'static,
+        deed: impl FnOnce() + Send + 'static,
+    ) {
+        let hook: Hook = (Box::new(is_it), Box::new(deed));
+        *self.shared.hook.lock().expect("no panic") = Some(hook);
     }
 
     /// Cuts every connection.
@@ -83,7 +99,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    fn accept(&self, listener: &TcpListener) {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming().map_while(Result::ok) {
             if self.over.load(Ordering::SeqCst) {
                 return;
@@ -103,22 +119,40 @@ impl Shared {
             connections.push(connection.clone());
             drop(connections);
             let back = connection.clone();
+            let shared = self.clone();
             std::thread::spawn(move || {
                 let Connection { client, server, .. } = &*connection;
-                connection.carry(client, server, &connection.client_silent);
+                let look = |request: &[u8]| shared.look(request);
+                connection.carry(client, server, &connection.client_silent, look);
             });
             std::thread::spawn(move || {
-                back.carry(&back.server, &back.client, &back.server_silent);
+                back.carry(&back.server, &back.client, &back.server_silent, |_| {});
             });
+        }
+    }
+
+    /// Does what is to be done before a request.
+    fn look(&self, request: &[u8]) {
+        let request = String::from_utf8_lossy(request);
+        let hook = (self.hook.lock().expect("no panic")).take_if(|(is_it, _)| is_it(&request));
+        if let Some((_, deed)) = hook {
+            deed();
         }
     }
 }
 
 impl Connection {
-    fn carry(&self, mut from: &TcpStream, mut to: &TcpStream, silent: &AtomicBool) {
+    fn carry(
+        &self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        silent: &AtomicBool,
+        look: impl Fn(&[u8]),
+    ) {
         let mut chunk = [0; 4096];
         loop {
             let read = from.read(&mut chunk).unwrap_or(0);
+            look(&chunk[..read]);
             if silent.load(Ordering::SeqCst) {
                 match read {
                     0 => return, // nobody is told

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use chitchat::history::shared::SharedStore;
 use tempfile::TempDir;
 
-use super::fixed_port;
+use super::{Proxy, fixed_port};
 
 /// A redis-server of a test's own, on loopback, with its data in a folder of
 /// its own; killed at the end of the test.
@@ -50,6 +50,13 @@ impl Redis {
 
     pub fn store(&self) -> SharedStore {
         SharedStore::parse(&self.url()).expect("a URL")
+    }
+
+    /// A way to it that a test can make slow, and how a server goes that way.
+    pub fn way(&self) -> (Proxy, SharedStore) {
+        let way = Proxy::to(&format!("127.0.0.1:{}", self.port));
+        let store = SharedStore::parse(&format!("redis://{}", way.address)).expect("a URL");
+        (way, store)
     }
 
     /// What redis-cli says to a command.
