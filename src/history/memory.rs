@@ -88,21 +88,40 @@ pub(super) fn open(keep: Keep) -> Opened {
 #[derive(Clone)]
 pub struct Cache(Arc<Memory>);
 
+/// A room's past that nobody reads yet.
+pub struct Filling {
+    past: RoomPast,
+    keep: Keep,
+}
+
 impl Cache {
-    /// Begins a room anew: of what happened up to the Lamport time `floor`
-    /// nothing is kept.
-    pub fn begin(&self, room: u32, floor: i64) {
-        let begun = RoomPast {
-            floor,
-            ..RoomPast::default()
-        };
-        let mut rooms = self.0.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        rooms.insert(room, begun);
+    /// The past of a room, of which nothing up to the Lamport time `floor` is
+    /// kept. It is to be filled, and [`put`](Self::put).
+    pub fn fill(&self, floor: i64) -> Filling {
+        Filling {
+            past: RoomPast {
+                floor,
+                ..RoomPast::default()
+            },
+            keep: self.0.keep,
+        }
     }
 
+    /// From now on this is a room's past.
+    pub fn put(&self, room: u32, filling: Filling) {
+        let mut rooms = self.0.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        let before = rooms.insert(room, filling.past);
+        drop(rooms);
+        drop(before); // it may be large, and nobody waits for it
+    }
+}
+
+impl Filling {
     /// Keeps what the journal would.
-    pub fn append(&self, group: &[Record]) {
-        self.0.keep(group);
+    pub fn add(&mut self, record: &Record) {
+        if let Some((event, audience)) = &record.event {
+            self.past.push(event, *audience, self.keep);
+        }
     }
 }
 

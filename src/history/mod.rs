@@ -20,7 +20,7 @@ use crate::chat::{Audience, Event, MemberKey, RoomId, StoredMember, StoredRoom};
 
 pub(crate) use keep::HEADWAY;
 pub use keep::Keep;
-pub use memory::Cache;
+pub use memory::{Cache, Filling};
 
 /// Where to keep the rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod bench;
 mod chaos;
 mod cluster;
 mod cluster_faults;
+mod cluster_races;
 mod conversation;
 mod durable;
 mod endings;

@@ -17,7 +17,7 @@ use super::obey::obey;
 use super::trouble::Part;
 use crate::chat::{Deed, Room, RoomId, server_of};
 use crate::history::shared::{Entry as Placed, Follower, Rung, SharedError, Snapshot};
-use crate::history::{HEADWAY, Record};
+use crate::history::{Filling, HEADWAY};
 use crate::server::journal::Message;
 use crate::server::rooms::SharedRoom;
 use crate::server::step::{Change, Step};
@@ -36,6 +36,9 @@ const CONFIRM: Duration = Duration::from_secs(1);
 /// How often it waits so long at the start.
 const TRIES: u32 = 10;
 
+/// How often the beginning of a room may be moved while it is read.
+const MOVES: u32 = 10;
+
 /// Rooms that are read in one call.
 const ROOMS_AT_ONCE: usize = 200;
 
@@ -48,7 +51,12 @@ pub(in crate::server) struct Following {
 /// A room, and up to where it was followed.
 struct Followed {
     room: SharedRoom,
-    /// Lamport time, number and group of the command that was obeyed last.
+    place: Place,
+}
+
+/// A place in a room's log.
+struct Place {
+    /// Lamport time, number and group of the command there.
     time: i64,
     number: u64,
     group: String,
@@ -56,16 +64,38 @@ struct Followed {
     events: u64,
 }
 
-impl Followed {
-    fn at(room: SharedRoom, snapshot: &Snapshot) -> Self {
+impl Place {
+    fn of(snapshot: &Snapshot) -> Self {
         Self {
-            room,
             time: snapshot.room.clock,
             number: snapshot.number,
             group: snapshot.group.clone(),
             events: snapshot.events,
         }
     }
+
+    /// Whether nothing is missing between this place and a command that was
+    /// read after it.
+    fn is_before(&self, entry: &Placed) -> bool {
+        entry.number == self.number + 1
+    }
+
+    /// A command was obeyed, of which so many events came.
+    fn move_to(&mut self, entry: Placed, events: u64) {
+        *self = Self {
+            time: entry.time,
+            number: entry.number,
+            group: entry.group,
+            events: self.events + events,
+        };
+    }
+}
+
+/// A room as the log tells it, while it is nobody's yet.
+struct Whole {
+    room: Room,
+    place: Place,
+    past: Filling,
 }
 
 impl Following {
@@ -74,10 +104,11 @@ impl Following {
         let mut link = Follower::connect(&shared.log)?;
         let mut rooms = HashMap::new();
         for id in link.rooms()? {
-            let mut followed = adopt(house, shared, &mut link, &id)?;
-            read_quietly(shared, &mut link, &mut followed)?;
-            house.metrics.restored(followed.time);
-            rooms.insert(id.no, followed);
+            let Whole { room, place, past } = read_whole(shared, &mut link, &id)?;
+            house.metrics.restored(place.time);
+            shared.cache.put(id.no, past);
+            let room = house.rooms.adopt(room);
+            rooms.insert(id.no, Followed { room, place });
         }
         // Replicas that have just been started take a while.
         let mut tries = 1;
@@ -145,14 +176,20 @@ impl Following {
         link: &mut Follower,
     ) -> Result<(), SharedError> {
         let all: Vec<u32> = link.rooms()?.iter().map(|id| id.no).collect();
-        let known = self.rooms.iter().filter(|(_, room)| room.number > 0);
-        let places: Vec<_> = known.map(|(no, room)| (*no, room.time)).collect();
+        let known = self.rooms.iter().filter(|(_, room)| room.place.number > 0);
+        let places: Vec<_> = known.map(|(no, room)| (*no, room.place.time)).collect();
         for places in places.chunks(ROOMS_AT_ONCE) {
             let found = link.groups_at(places)?;
             for ((no, _), found) in places.iter().zip(found) {
-                if let Some(room) = self.rooms.get_mut(no)
-                    && found.as_ref() != Some(&room.group)
-                {
+                let Some(room) = self.rooms.get_mut(no) else {
+                    continue;
+                };
+                let is_there = match found {
+                    Some(group) => group == room.place.group,
+                    // Others may have trimmed it: it is where the room begins.
+                    None => begins_at(link, room)?,
+                };
+                if !is_there {
                     read_anew(house, shared, link, room)?;
                 }
             }
@@ -177,13 +214,13 @@ impl Following {
                     Entry::Vacant(new) => {
                         let id = link.room(no)?;
                         let followed = adopt(house, shared, link, &id)?;
-                        if followed.time > 0 {
-                            report::room(&id, followed.time);
+                        if followed.place.time > 0 {
+                            report::room(&id, followed.place.time);
                         }
                         new.insert(followed)
                     }
                 };
-                places.push((no, followed.time));
+                places.push((no, followed.place.time));
             }
             let pages = link.read(&places)?;
             if pages.iter().any(|(page, _)| !page.is_empty()) {
@@ -212,9 +249,18 @@ fn adopt(
     id: &RoomId,
 ) -> Result<Followed, SharedError> {
     let beginning = link.beginning(id)?;
-    shared.cache.begin(id.no, beginning.room.clock);
-    let room = house.rooms.adopt(Room::from(beginning.room.clone()));
-    Ok(Followed::at(room, &beginning))
+    let place = Place::of(&beginning);
+    shared.cache.put(id.no, shared.cache.fill(place.time));
+    let room = house.rooms.adopt(Room::from(beginning.room));
+    Ok(Followed { room, place })
+}
+
+/// Whether a room begins where it was followed to.
+fn begins_at(link: &mut Follower, followed: &Followed) -> Result<bool, SharedError> {
+    let id = followed.room.lock().id().clone();
+    let beginning = link.beginning(&id)?;
+    let place = &followed.place;
+    Ok(beginning.room.clock == place.time && beginning.group == place.group)
 }
 
 /// Lets a room obey a page, and tells everybody what comes of it.
@@ -228,7 +274,7 @@ fn take_page(
     let mut snapshots = Vec::new();
     let mut room = followed.room.lock();
     for entry in page {
-        if entry.number != followed.number + 1 {
+        if !followed.place.is_before(&entry) {
             drop(room);
             house.journal.settle(None);
             return read_anew(house, shared, link, followed);
@@ -246,8 +292,9 @@ fn take_page(
         let (ending, parted) = parts.unzip();
         let outcome = obey(&mut room, entry.time, &entry.command, claim, ending);
         let is_detached = outcome.step.is_some();
+        let mut events = 0;
         if let Some(step) = outcome.step {
-            followed.events += u64::from(step.record.event.is_some());
+            events = u64::from(step.record.event.is_some());
             house.journal.hand_over(Message::Step(step));
         }
         if let (Some(waiter), Some(answer)) = (answer, outcome.answer) {
@@ -257,19 +304,20 @@ fn take_page(
             let _ = parted.send(is_detached); // likewise
         }
         followed.room.see(entry.time);
-        (followed.time, followed.number) = (entry.time, entry.number);
         // One server is enough: the one whose command it was.
         let is_due = entry.number.is_multiple_of(shared.keep.snapshot_every());
-        if is_due && entry.server() == Some(shared.log.server()) {
+        let is_due = is_due && entry.server() == Some(shared.log.server());
+        followed.place.move_to(entry, events);
+        if is_due {
+            let place = &followed.place;
             snapshots.push(Snapshot {
                 room: room.snapshot(),
-                number: entry.number,
-                group: entry.group.clone(),
-                events: followed.events,
+                number: place.number,
+                group: place.group.clone(),
+                events: place.events,
                 wall_ms: wall_ms(),
             });
         }
-        followed.group = entry.group;
     }
     drop(room);
     house.journal.settle(None);
@@ -293,19 +341,17 @@ fn read_anew(
     followed: &mut Followed,
 ) -> Result<(), SharedError> {
     let id = followed.room.lock().id().clone();
-    let beginning = link.beginning(&id)?;
-    match beginning.room.clock > followed.time {
+    let (begins, was_at) = (link.beginning(&id)?.room.clock, followed.place.time);
+    match begins > was_at {
         true => log::warn!(
-            "{} is kept from L={} on, and this server was at L={}: it is read anew",
+            "{} is kept from L={} on, and this server was at L={was_at}: it is read anew",
             id.shown(),
-            beginning.room.clock + 1,
-            followed.time
+            begins + 1,
         ),
         false => log::error!(
-            "what {} had at L={} is not in Redis any more: it lost what was said last; the room \
-             is read anew",
+            "what {} had at L={was_at} is not in Redis any more: it lost what was said last; the \
+             room is read anew",
             id.shown(),
-            followed.time
         ),
     }
     let cut = Step::changed(&followed.room.lock(), Change::DismissAll(Ending::ReadAnew));
@@ -315,45 +361,80 @@ fn read_anew(
     house.journal.hand_over(Message::Measure(ask));
     house.journal.ring();
     let _ = answer.recv();
-    shared.cache.begin(id.no, beginning.room.clock);
-    *followed.room.lock() = Room::from(beginning.room.clone());
-    *followed = Followed::at(followed.room.clone(), &beginning);
-    read_quietly(shared, link, followed)?;
+    let Whole { room, place, past } = read_whole(shared, link, &id)?;
     link.confirm(CONFIRM)?;
-    report::room(&id, followed.time);
+    {
+        // Whoever holds the room finds the past that goes with it.
+        let mut known = followed.room.lock();
+        shared.cache.put(id.no, past);
+        *known = room;
+    }
+    followed.room.see(place.time);
+    followed.place = place;
+    report::room(&id, followed.place.time);
     shared.tell_progress();
     Ok(())
 }
 
-/// Lets a room obey everything that there is, and tells nobody: it happened
-/// before this server was there, or before it had to begin anew.
-fn read_quietly(
-    shared: &Shared,
-    link: &mut Follower,
-    followed: &mut Followed,
-) -> Result<(), SharedError> {
-    let mut room = followed.room.lock();
-    let no = room.id().no;
-    loop {
-        let (page, is_full) = link.read(&[(no, followed.time)])?.remove(0);
-        let mut records: Vec<Record> = Vec::with_capacity(page.len());
-        for entry in page {
-            let session = entry.command.session;
-            if let Some((_, answer)) = shared.waiting.take_join(session) {
-                let _ = answer.send(Err(Ending::ReadAnew)); // it may have lost its patience
-            }
-            let outcome = obey(&mut room, entry.time, &entry.command, None, None);
-            records.extend(outcome.step.map(|step| step.record));
-            followed.room.see(entry.time);
-            followed.time = entry.time;
-            followed.number = entry.number;
-            followed.group = entry.group;
+/// Reads a room from where it begins up to its end, and tells nobody: it
+/// happened before this server was there, or before it had to begin anew. It is
+/// read apart, so that nobody waits for Redis with it, or sees half of it.
+fn read_whole(shared: &Shared, link: &mut Follower, id: &RoomId) -> Result<Whole, SharedError> {
+    let mut number = 0;
+    for _ in 0..MOVES {
+        let beginning = link.beginning(id)?;
+        let mut whole = Whole {
+            place: Place::of(&beginning),
+            past: shared.cache.fill(beginning.room.clock),
+            room: Room::from(beginning.room),
+        };
+        if whole.read_on(shared, link)? {
+            return Ok(whole);
         }
-        let kept = records.iter().filter(|record| record.event.is_some());
-        followed.events += kept.count() as u64;
-        shared.cache.append(&records);
-        if !is_full {
-            return Ok(());
+        number = whole.place.number;
+    }
+    Err(SharedError::Damaged {
+        key: id.shown(),
+        why: format!("what follows its command {number} is missing"),
+    })
+}
+
+impl Whole {
+    /// Obeys everything up to the log's end. Returns false if something is
+    /// missing: others have moved the room's beginning since it was read.
+    fn read_on(&mut self, shared: &Shared, link: &mut Follower) -> Result<bool, SharedError> {
+        let no = self.room.id().no;
+        loop {
+            let (page, is_full) = link.read(&[(no, self.place.time)])?.remove(0);
+            for entry in page {
+                if !self.place.is_before(&entry) {
+                    return Ok(false);
+                }
+                // They may have lost their patience.
+                match entry.command.deed {
+                    Deed::Join { .. } => {
+                        if let Some((_, answer)) = shared.waiting.take_join(entry.command.session) {
+                            let _ = answer.send(Err(Ending::ReadAnew));
+                        }
+                    }
+                    Deed::Leave { .. } | Deed::Lose { .. } => {
+                        if let Some((_, parted)) = shared.waiting.take_part(entry.command.session) {
+                            let _ = parted.send(false);
+                        }
+                    }
+                    _ => {}
+                }
+                let outcome = obey(&mut self.room, entry.time, &entry.command, None, None);
+                let mut events = 0;
+                if let Some(Step { record, .. }) = outcome.step {
+                    events = u64::from(record.event.is_some());
+                    self.past.add(&record);
+                }
+                self.place.move_to(entry, events);
+            }
+            if !is_full {
+                return Ok(true);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The sessions that wait until a command of theirs is read back.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -48,7 +49,7 @@ impl Waiting {
 
     /// Whoever waits for a seat, to be answered.
     pub(super) fn take_join(&self, session: SessionNo) -> Option<(Claim, Sender<Answer>)> {
-        match self.map().remove(&session)? {
+        match self.take(session, |waiter| matches!(waiter, Waiter::Join(..)))? {
             Waiter::Join(claim, answer) => Some((claim, answer)),
             Waiter::Part(..) => None,
         }
@@ -56,9 +57,17 @@ impl Waiting {
 
     /// Whoever waits to be out of the room, to be told.
     pub(super) fn take_part(&self, session: SessionNo) -> Option<(Ending, Sender<bool>)> {
-        match self.map().remove(&session)? {
+        match self.take(session, |waiter| matches!(waiter, Waiter::Part(..)))? {
             Waiter::Part(ending, parted) => Some((ending, parted)),
             Waiter::Join(..) => None,
+        }
+    }
+
+    /// A JOIN that is read again must not take the one that waits to be out.
+    fn take(&self, session: SessionNo, is_meant: fn(&Waiter) -> bool) -> Option<Waiter> {
+        match self.map().entry(session) {
+            Entry::Occupied(waiter) if is_meant(waiter.get()) => Some(waiter.remove()),
+            _ => None,
         }
     }
 }

@@ -1,0 +1,145 @@
+//! What other servers, or Redis, do between two requests of one server.
+
+use std::time::Duration;
+
+use chitchat::chat::Room;
+use chitchat::history::Store;
+use chitchat::history::shared::{Follower, SharedLog, SharedStore, Snapshot};
+use chitchat::rpc::Code;
+use chitchat::server::{Server, Settings};
+use chitchat::wire::{WHO_CALL, WhoQuery};
+use crossbeam_channel::bounded;
+
+use crate::support::{DEADLINE, Peer, Redis, TestServer, join, with_secret};
+
+/// Shorter than Redis's answer may take, after which a server asks anew.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A server that shares its rooms through this store, and does not give up.
+fn server(mut store: SharedStore) -> TestServer {
+    store.lease = Duration::from_secs(60);
+    TestServer::with(|settings| settings.store = Store::Shared(store))
+}
+
+/// Lets the first room begin behind its first so many commands, as any server
+/// may that knows it.
+struct Trimmer(Follower);
+
+impl Trimmer {
+    fn new(redis: &Redis) -> Self {
+        let log = SharedLog::open(&redis.store(), 8).expect("it opens");
+        Self(Follower::connect(&log).expect("Redis is there"))
+    }
+
+    fn begin_after(&mut self, number: u64) {
+        let Self(follower) = self;
+        let id = follower.rooms().expect("Redis is there").remove(0);
+        let begins = follower.beginning(&id).expect("Redis is there");
+        let mut snapshot = begins.clone();
+        let mut room = Room::from(begins.room);
+        let entries = follower.read(&[(id.no, room.clock())]);
+        for entry in entries.expect("Redis is there").remove(0).0 {
+            if entry.number <= number {
+                room.obey(entry.time, &entry.command);
+                (snapshot.number, snapshot.group) = (entry.number, entry.group);
+            }
+        }
+        let snapshot = Snapshot {
+            room: room.snapshot(),
+            ..snapshot
+        };
+        follower
+            .keep_snapshot(&snapshot, |_| true)
+            .expect("Redis is there");
+        assert_eq!(follower.beginning(&id).expect("it is there"), snapshot);
+    }
+}
+
+/// Says so many things, and waits for each.
+fn talk(peer: &mut Peer, times: i64) {
+    for n in 0..times {
+        peer.say("hi", 10 + n);
+        assert_eq!(peer.next().text, "hi");
+    }
+}
+
+fn reads_the_room(request: &str) -> bool {
+    request.contains("XREAD") && request.contains("chitchat:room:1\r\n")
+}
+
+#[test]
+fn a_server_that_starts_while_others_trim_begins_anew_and_misses_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let one = server(redis.store());
+    let mut alex = Peer::join(&one.address, "Alex", 1);
+    talk(&mut alex, 6);
+    let (way, store) = redis.way();
+    let mut trimmer = Trimmer::new(&redis);
+    way.before(reads_the_room, move || trimmer.begin_after(4));
+    let late = server(store);
+    let taken = Peer::ask(&late.address, join("ALEX", 2));
+    assert_eq!(taken.status().0, Code::ALREADY_EXISTS.0, "Alex is missing");
+    let bob = Peer::ask(&late.address, join("Bob", 3));
+    assert_eq!(bob.next(), alex.next(), "what Bob and Alex see of it");
+}
+
+#[test]
+fn a_server_does_not_take_a_room_with_a_hole_for_whole() {
+    let Some(redis) = Redis::start() else { return };
+    let one = server(redis.store());
+    let mut alex = Peer::join(&one.address, "Alex", 1);
+    talk(&mut alex, 3);
+    redis.cli(&["XDEL", "chitchat:room:1", "12-0"]);
+    let late = Server::start(Settings {
+        listen: vec!["127.0.0.1:0".to_owned()],
+        store: Store::Shared(redis.store()),
+        ..Settings::default()
+    });
+    assert!(late.is_err(), "it missed a command and did not notice");
+}
+
+#[test]
+fn a_room_that_begins_where_a_server_stopped_need_not_be_read_anew() {
+    let Some(redis) = Redis::start() else { return };
+    let server = server(redis.store());
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    talk(&mut alex, 3);
+    Trimmer::new(&redis).begin_after(4);
+    assert_eq!(redis.cli(&["XLEN", "chitchat:room:1"]), "0");
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    alex.say("still here", 20);
+    assert_eq!(alex.next().text, "still here");
+}
+
+#[test]
+fn nobody_waits_for_a_room_that_is_read_anew() {
+    let Some(redis) = Redis::start() else { return };
+    let (way, store) = redis.way();
+    let server = server(store);
+    let mut alex = Peer::ask(&server.address, with_secret("Alex", 1));
+    alex.next();
+    talk(&mut alex, 2);
+    let (tell, held) = bounded(1);
+    let (release, released) = bounded::<()>(0);
+    let from_its_beginning = |r: &str| reads_the_room(r) && r.contains("\r\n0-0\r\n");
+    way.before(from_its_beginning, move || {
+        let _ = tell.send(());
+        let _ = released.recv_timeout(DEADLINE);
+    });
+    // As after a failover to a replica that had not heard of the last.
+    redis.cli(&["XDEL", "chitchat:room:1", "12-0"]);
+    redis.cli(&["HSET", "chitchat:tip:1", "L", "11", "n", "2"]);
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    held.recv_timeout(DEADLINE).expect("it is read anew");
+    let env = std::sync::Arc::new(grpcio::Environment::new(1));
+    let channel = grpcio::ChannelBuilder::new(env).connect(&server.address);
+    let room = String::new();
+    let patient = grpcio::CallOption::default().timeout(PATIENCE);
+    let who = grpcio::Client::new(channel).unary_call(&WHO_CALL, &WhoQuery { room }, patient);
+    let found = who.expect("somebody holds the room").participants;
+    assert_eq!(found.len(), 1);
+    drop(release);
+    assert_eq!(alex.status().0, Code::UNAVAILABLE.0);
+    let back = Peer::ask(&server.address, with_secret("Alex", 1));
+    assert_eq!(back.next().seq, 0, "it resumes");
+}
