@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use chitchat::chat::Kind;
+use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
+use chitchat::history::shared::SharedStore;
 use chitchat::rpc::Code;
 use chitchat::server::{Server, Settings};
 use chitchat::wire::{HEALTH_CHECK, Health, Join, PastAsk};
@@ -231,6 +232,45 @@ fn a_stop_does_not_wait_for_a_redis_that_stands_still() {
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(alex.status().0, Code::UNAVAILABLE.0);
+}
+
+#[test]
+fn a_server_that_cannot_follow_gives_up_the_lead_and_comes_back() {
+    // It can read nothing; it can read, but hears no bell.
+    for refused in ["XREAD", "BLOCK"] {
+        let Some(redis) = Redis::start() else { return };
+        let (way, far) = redis.way();
+        let with = |mut store: SharedStore| {
+            store.lease = Duration::from_secs(1);
+            TestServer::with(|settings| {
+                settings.store = Store::Shared(store);
+                settings.grace = Duration::from_secs(1);
+            })
+        };
+        let leader = with(far);
+        let other = with(redis.store());
+        let watcher = Peer::join(&other.address, "Watcher", 9);
+        let vanish = |name: &str| {
+            Peer::ask(&other.address, with_secret(name, 1)).next();
+            watcher.until("its leaving", |e| {
+                e.kind == Kind::Leave && e.sender.as_ref() == name
+            });
+        };
+        way.refuse(move |request| request.contains(refused));
+        vanish("One");
+        way.refuse(|_| false);
+        let mut back = loop {
+            let peer = Peer::ask(&leader.address, join("Back", 2));
+            if peer.next_or_end().is_some() {
+                break peer;
+            }
+        };
+        // It leads again, and nobody takes its member for lost.
+        vanish("Two");
+        back.say("here", 30);
+        let heard = watcher.until("Back", |e| e.text == "here");
+        assert!(heard.iter().all(|e| e.kind != Kind::Leave), "{heard:?}");
+    }
 }
 
 #[test]

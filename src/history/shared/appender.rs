@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Connection, Script};
 
 use super::entry::{fields, tag};
-use super::{BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, stream, tip};
+use super::{BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, connected, stream, tip};
 use crate::chat::{Command, Name};
 
 /// How long Redis remembers which of a server's groups it has. A server that
@@ -112,15 +112,5 @@ impl Appender {
             self.connection = None;
         }
         done
-    }
-}
-
-fn connected<'a>(
-    log: &SharedLog,
-    connection: &'a mut Option<Connection>,
-) -> Result<&'a mut Connection, SharedError> {
-    match connection {
-        Some(connection) => Ok(connection),
-        None => Ok(connection.insert(log.connect()?)),
     }
 }

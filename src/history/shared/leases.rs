@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Connection, RedisError, Script};
 
-use super::{LOG, SharedError, SharedLog};
+use super::{LOG, SharedError, SharedLog, connected};
 use crate::chat::ServerNo;
 
 const SERVERS: &str = "chitchat:servers";
@@ -73,10 +73,7 @@ impl Leases {
     }
 
     fn try_renew(&mut self) -> Result<Census, SharedError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(self.log.connect()?),
-        };
+        let connection = connected(&self.log, &mut self.connection)?;
         self.log.recognise(connection)?;
         let found: Vec<u32> = self
             .renew
@@ -118,11 +115,13 @@ impl Leases {
     /// # Errors
     /// What Redis says; then the lease ends by itself.
     pub fn give_up(&mut self) -> Result<(), SharedError> {
-        if let Some(connection) = &mut self.connection {
-            redis::cmd("DEL")
-                .arg(lease(self.log.server))
-                .exec(connection)?;
+        let given = connected(&self.log, &mut self.connection).and_then(|connection| {
+            let lease = lease(self.log.server);
+            Ok(redis::cmd("DEL").arg(lease).exec(connection)?)
+        });
+        if given.is_err() {
+            self.connection = None;
         }
-        Ok(())
+        given
     }
 }

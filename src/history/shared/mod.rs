@@ -172,6 +172,17 @@ impl SharedLog {
     }
 }
 
+/// The connection, made if there is none.
+fn connected<'a>(
+    log: &SharedLog,
+    connection: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, SharedError> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => Ok(connection.insert(log.connect()?)),
+    }
+}
+
 const LOG: &str = "chitchat:log";
 const ROOMS: &str = "chitchat:rooms";
 const NAMES: &str = "chitchat:names";

@@ -157,12 +157,13 @@ impl Following {
             }
         };
         while !shared.is_stopping() {
-            shared.trouble.over(Part::Follower);
             match link.wait(LISTEN)? {
                 Rung::For(rooms) if rooms.is_empty() => link.recognise()?,
                 Rung::For(rooms) => self.read(house, shared, &mut link, rooms)?,
                 Rung::ForAll => self.check_all(house, shared, &mut link)?,
             }
+            // Not before: a bell that cannot be heard is a trouble that lasts.
+            shared.trouble.over(Part::Follower);
         }
         Ok(())
     }

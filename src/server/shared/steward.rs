@@ -5,6 +5,10 @@
 //! server's, and, while its server is the one with the lowest number of those
 //! that live, with the servers themselves. What it proposes does nothing if it
 //! is not so any more, so it need remember nothing.
+//!
+//! A server that has let its members go, since another of its threads cannot
+//! use the log, gives up its lease too: it could not see to anybody, and the
+//! others would leave that to it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -42,8 +46,15 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
     while shared.pause(tick) {
         // Whoever is in a room now has a server that was entered before.
         let absent = absent(house);
-        match leases.renew() {
-            Ok(census) => {
+        let is_out = shared.trouble.is_told() && shared.trouble.is_beside(Part::Steward);
+        let renewed = match is_out {
+            true => leases.give_up().map(|()| None),
+            false => leases.renew().map(Some),
+        };
+        let holds_lease = matches!(renewed, Ok(Some(_)));
+        match renewed {
+            Ok(None) => shared.trouble.over(Part::Steward),
+            Ok(Some(census)) => {
                 shared.trouble.over(Part::Steward);
                 if census.was_late {
                     log::warn!(
@@ -58,7 +69,7 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
             }
             Err(why) => shared.trouble.of(Part::Steward, &why),
         }
-        tell(house, shared, health, lease);
+        tell(house, shared, health, lease, holds_lease);
     }
     if let Err(why) = leases.give_up() {
         log::warn!("cannot give up the lease, which ends by itself: {why}");
@@ -138,9 +149,11 @@ fn bury(leases: &mut Leases, census: &Census, absent: &[Absent]) {
 
 /// Tells the members if the log has not been there for too long: by then the
 /// other servers, if they have it, take this one for dead. They may go there.
-fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration) {
+/// Nobody is let in again before the lease holds, or the others would take them
+/// for lost.
+fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration, holds_lease: bool) {
     let lasts = shared.trouble.lasts();
-    if lasts.is_none() && shared.trouble.is_told() {
+    if lasts.is_none() && holds_lease && shared.trouble.is_told() {
         log::info!("the log that the servers share is there again");
         shared.trouble.set_told(false);
         health.serving();

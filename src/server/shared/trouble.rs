@@ -42,6 +42,11 @@ impl Trouble {
         }
     }
 
+    /// Whether another part than this one does not work.
+    pub(super) fn is_beside(&self, part: Part) -> bool {
+        self.since().keys().any(|troubled| *troubled != part)
+    }
+
     /// How long something has not worked.
     pub(super) fn lasts(&self) -> Option<Duration> {
         self.since().values().map(Instant::elapsed).max()
