@@ -235,6 +235,28 @@ fn a_stop_does_not_wait_for_a_redis_that_stands_still() {
 }
 
 #[test]
+fn whoever_leaves_has_what_came_before_or_is_not_told_goodbye() {
+    let Some(redis) = Redis::start() else { return };
+    let slow = patient(&redis);
+    let mut alex = Peer::join(&slow.address, "Alex", 1);
+    let hasty = server(&redis, Duration::from_secs(3));
+    let mut bob = Peer::join(&hasty.address, "Bob", 2);
+    alex.next();
+    redis.signal("-STOP");
+    for peer in [&mut alex, &mut bob] {
+        peer.say("heard by nobody yet", 5);
+        peer.leave(6);
+    }
+    let (events, end) = bob.rest();
+    assert!(events.is_empty() && end.is_err(), "{events:?} {end:?}");
+    redis.signal("-CONT");
+    let (events, end) = alex.rest();
+    assert!(end.is_ok(), "{end:?}");
+    let said = |e: &&Event| e.sender.as_ref() == "Alex" && e.kind == Kind::Message;
+    assert_eq!(events.iter().filter(said).count(), 1, "{events:?}");
+}
+
+#[test]
 fn a_server_that_cannot_follow_gives_up_the_lead_and_comes_back() {
     // It can read nothing; it can read, but hears no bell.
     for refused in ["XREAD", "BLOCK"] {

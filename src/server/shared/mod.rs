@@ -50,10 +50,6 @@ const QUEUE: usize = 4096;
 /// How long a session waits for what comes of its JOIN.
 const JOIN: Duration = Duration::from_secs(10);
 
-/// How long a session waits until its participant is out of the room. It will
-/// be all the same.
-const PART: Duration = Duration::from_secs(2);
-
 /// How long a client that has seen more than this server waits for it.
 const CATCH_UP: Duration = Duration::from_secs(3);
 
@@ -268,18 +264,27 @@ impl Shared {
             }
         };
         // Whoever is told goodbye is out of the room, and has all that came
-        // before.
+        // before. That is waited for until the members are let go, and who is
+        // not out by then is told so; the log may have the command all the same.
         let parted = self.waiting.for_part(session, ending.clone());
         self.propose(self.command(&chair.room, session, deed));
-        let is_detached = select! {
-            recv(parted) -> parted => parted.unwrap_or(false),
-            recv(self.stop) -> _ => false,
-            default(PART) => false,
+        let waited = select! {
+            recv(parted) -> parted => Ok(parted.unwrap_or(false)),
+            recv(self.stop) -> _ => Err(Ending::Stopping),
+            default(self.log.store().lease) => Err(Ending::Unreachable),
         };
-        self.waiting.give_up(session);
-        Parting {
-            ending,
-            is_detached,
+        let waited = match waited {
+            // Whoever takes it out has told, or is about to.
+            Err(_) if !self.waiting.give_up(session) => Ok(parted.recv().unwrap_or(false)),
+            waited => waited,
+        };
+        match (waited, ending) {
+            (Ok(is_detached), ending) => Parting {
+                ending,
+                is_detached,
+            },
+            (Err(why), Ending::Goodbye) => Parting::alone(why),
+            (Err(_), ending) => Parting::alone(ending),
         }
     }
 

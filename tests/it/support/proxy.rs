@@ -14,13 +14,17 @@ pub struct Proxy {
 /// How many bytes, both directions together, the next connection carries.
 type Budget = Box<dyn FnMut() -> u64 + Send>;
 
-/// What a request holds before which something is to be done, and what.
-type Hook = (Box<dyn Fn(&str) -> bool + Send>, Box<dyn FnOnce() + Send>);
+/// Whether a request is one that is meant.
+type Meant = Box<dyn Fn(&str) -> bool + Send>;
+
+/// Before which request something is to be done, and what.
+type Hook = (Meant, Box<dyn FnOnce() + Send>);
 
 struct Shared {
     target: String,
     budget: Mutex<Budget>,
     hook: Mutex<Option<Hook>>,
+    refused: Mutex<Meant>,
     connections: Mutex<Vec<Arc<Connection>>>,
     over: AtomicBool,
 }
@@ -43,6 +47,7 @@ impl Proxy {
             target: target.to_owned(),
             budget: Mutex::new(Box::new(|| u64::MAX)),
             hook: Mutex::default(),
+            refused: Mutex::new(Box::new(|_| false)),
             connections: Mutex::default(),
             over: AtomicBool::new(false),
         });
@@ -64,6 +69,11 @@ impl Proxy {
     ) {
         let hook: Hook = (Box::new(is_it), Box::new(deed));
         *self.shared.hook.lock().expect("no panic") = Some(hook);
+    }
+
+    /// From now on each request for which `is_it` holds cuts its connection.
+    pub fn refuse(&self, is_it: impl Fn(&str) -> bool + Send + 'static) {
+        *self.shared.refused.lock().expect("no panic") = Box::new(is_it);
     }
 
     /// Cuts every connection.
@@ -126,18 +136,19 @@ impl Shared {
                 connection.carry(client, server, &connection.client_silent, look);
             });
             std::thread::spawn(move || {
-                back.carry(&back.server, &back.client, &back.server_silent, |_| {});
+                back.carry(&back.server, &back.client, &back.server_silent, |_| true);
             });
         }
     }
 
-    /// Does what is to be done before a request.
-    fn look(&self, request: &[u8]) {
+    /// Does what is to be done before a request. Returns whether it may pass.
+    fn look(&self, request: &[u8]) -> bool {
         let request = String::from_utf8_lossy(request);
         let hook = (self.hook.lock().expect("no panic")).take_if(|(is_it, _)| is_it(&request));
         if let Some((_, deed)) = hook {
             deed();
         }
+        !(self.refused.lock().expect("no panic"))(&request)
     }
 }
 
@@ -147,12 +158,14 @@ impl Connection {
         mut from: &TcpStream,
         mut to: &TcpStream,
         silent: &AtomicBool,
-        look: impl Fn(&[u8]),
+        look: impl Fn(&[u8]) -> bool,
     ) {
         let mut chunk = [0; 4096];
         loop {
             let read = from.read(&mut chunk).unwrap_or(0);
-            look(&chunk[..read]);
+            if !look(&chunk[..read]) {
+                return self.cut();
+            }
             if silent.load(Ordering::SeqCst) {
                 match read {
                     0 => return, // nobody is told
