@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use chitchat::chat::Room;
+use chitchat::chat::{Kind, Room};
 use chitchat::history::Store;
 use chitchat::history::shared::{Follower, SharedLog, SharedStore, Snapshot};
 use chitchat::rpc::Code;
 use chitchat::server::{Server, Settings};
-use chitchat::wire::{WHO_CALL, WhoQuery};
+use chitchat::wire::{Join, WHO_CALL, WhoQuery};
 use crossbeam_channel::bounded;
 
-use crate::support::{DEADLINE, Peer, Redis, TestServer, join, with_secret};
+use crate::support::{DEADLINE, Peer, Program, Redis, TestServer, fixed_port, join, with_secret};
 
 /// Shorter than Redis's answer may take, after which a server asks anew.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -142,4 +142,73 @@ fn nobody_waits_for_a_room_that_is_read_anew() {
     assert_eq!(alex.status().0, Code::UNAVAILABLE.0);
     let back = Peer::ask(&server.address, with_secret("Alex", 1));
     assert_eq!(back.next().seq, 0, "it resumes");
+}
+
+/// As a failover to a replica that had not heard of the second room, `alpha`.
+fn lose_alpha(redis: &Redis) {
+    redis.cli(&["HDEL", "chitchat:rooms", "2"]);
+    redis.cli(&["HDEL", "chitchat:names", "alpha"]);
+    redis.cli(&["DEL", "chitchat:room:2", "chitchat:tip:2"]);
+}
+
+fn in_room(room: &str, name: &str) -> Join {
+    Join {
+        room: room.to_owned(),
+        secret: name.repeat(6).into_bytes(),
+        ..join(name, 0)
+    }
+}
+
+#[test]
+fn a_failover_that_loses_the_opening_of_a_room_merges_it_with_no_other() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (server(redis.store()), server(redis.store()));
+    Peer::join(&one.address, "First", 1);
+    let alf = Peer::ask(&one.address, in_room("alpha", "Alf"));
+    assert_eq!(alf.next().seq, 1);
+    let kim = Peer::ask(&other.address, in_room("alpha", "Kim"));
+    assert_eq!(kim.next().seq, 2);
+    lose_alpha(&redis);
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let mut zoe = Peer::ask(&other.address, in_room("beta", "Zoe"));
+    assert_eq!(zoe.next().seq, 1);
+    for peer in [alf, kim] {
+        assert_eq!(peer.status().0, Code::UNAVAILABLE.0, "it is read anew");
+    }
+    let third = server(redis.store());
+    let ann = Peer::ask(&third.address, in_room("beta", "Ann"));
+    assert_eq!(ann.next().seq, 2);
+    let mut alf = Peer::ask(&one.address, in_room("alpha", "Alf"));
+    assert_eq!(alf.next().seq, 1);
+    let bea = Peer::ask(&third.address, in_room("alpha", "Bea"));
+    assert_eq!(bea.next().seq, 2);
+    alf.say("for alpha", 20);
+    zoe.say("for beta", 20);
+    for (peer, own) in [
+        (&alf, "alpha"),
+        (&bea, "alpha"),
+        (&zoe, "beta"),
+        (&ann, "beta"),
+    ] {
+        let heard = peer.until("what is said in its room", |e| e.kind == Kind::Message);
+        let said = &heard.last().expect("it ends with that").text;
+        assert_eq!(*said, format!("for {own}"));
+    }
+}
+
+#[test]
+fn a_server_whose_room_has_become_another_ends() {
+    let Some(redis) = Redis::start() else { return };
+    let address = format!("127.0.0.1:{}", fixed_port());
+    let server = Program::server_with_redis(&address, &redis, &[]);
+    Peer::join(&address, "First", 1);
+    let alf = Peer::ask(&address, in_room("alpha", "Alf"));
+    assert_eq!(alf.next().seq, 1);
+    lose_alpha(&redis);
+    redis.cli(&["HSET", "chitchat:rooms", "2", "beta"]);
+    redis.cli(&["HSET", "chitchat:names", "beta", "2"]);
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    assert_eq!(alf.status().0, Code::UNAVAILABLE.0);
+    let (status, _, log) = server.end();
+    assert_eq!(status.code(), Some(1), "{log:#?}");
 }

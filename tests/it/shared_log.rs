@@ -172,6 +172,53 @@ fn the_bell_names_the_rooms_that_have_something_new() {
 }
 
 #[test]
+fn a_room_that_redis_lost_is_written_back_and_its_number_given_to_no_other() {
+    let Some(redis) = Redis::start() else { return };
+    let log = open(&redis);
+    let mut appender = Appender::new(log.clone());
+    for name in ["one", "two", "three"] {
+        open_room(&mut appender, name);
+    }
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    let known = follower.rooms().expect("Redis is there");
+    let lose = |no: &str, name: &str| {
+        redis.cli(&["HDEL", "chitchat:rooms", no]);
+        redis.cli(&["HDEL", "chitchat:names", name]);
+    };
+    let names = |follower: &mut Follower| -> Vec<String> {
+        let rooms = follower.rooms().expect("Redis is there");
+        rooms
+            .iter()
+            .map(|r| format!("{} {}", r.no, r.name))
+            .collect()
+    };
+    lose("1", "one");
+    open_room(&mut appender, "four");
+    assert_eq!(names(&mut follower), ["2 two", "3 three", "4 four"]);
+    let mut anew = Appender::new(log.clone());
+    anew.connect(|| known.clone()).expect("they fit");
+    assert_eq!(
+        names(&mut follower),
+        ["1 one", "2 two", "3 three", "4 four"]
+    );
+    let rung = follower.wait(PATIENCE).expect("Redis is there");
+    assert_eq!(rung, Rung::For(vec![4, 1]));
+    // Connected as it is, it does not ask again.
+    anew.connect(|| panic!("it has a connection"))
+        .expect("it has");
+
+    lose("2", "two");
+    redis.cli(&["HSET", "chitchat:rooms", "2", "other"]);
+    let replaced = |done| matches!(done, Err(SharedError::Replaced));
+    assert!(replaced(follower.write_back(&known)), "another number");
+    redis.cli(&["HDEL", "chitchat:rooms", "2"]);
+    redis.cli(&["HSET", "chitchat:names", "two", "9"]);
+    let mut anew = Appender::new(log.clone());
+    assert!(replaced(anew.connect(|| known.clone())), "another name");
+    assert_eq!(names(&mut follower), ["1 one", "3 three", "4 four"]);
+}
+
+#[test]
 fn a_script_that_redis_forgot_is_brought_again() {
     let Some(redis) = Redis::start() else { return };
     let log = open(&redis);

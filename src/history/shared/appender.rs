@@ -6,8 +6,10 @@ use std::time::Duration;
 use redis::{Connection, Script};
 
 use super::entry::{fields, tag};
-use super::{BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, connected, stream, tip};
-use crate::chat::{Command, Name};
+use super::{
+    BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, connected, stream, tip, write_back,
+};
+use crate::chat::{Command, Name, RoomId};
 
 /// How long Redis remembers which of a server's groups it has. A server that
 /// has no answer asks again far sooner.
@@ -42,6 +44,25 @@ impl Appender {
             open_room: Script::new(include_str!("open_room.lua")),
             group: 1,
         }
+    }
+
+    /// Connects, if it has no connection. Redis then has the rooms that `known`
+    /// tells, so that nothing is appended to a room, or opened as one, that a
+    /// failover has made another's.
+    ///
+    /// # Errors
+    /// What Redis says; [`SharedError::Replaced`] if a room's number or name is
+    /// another's now.
+    pub fn connect(&mut self, known: impl FnOnce() -> Vec<RoomId>) -> Result<(), SharedError> {
+        if self.connection.is_none() {
+            let connection = connected(&self.log, &mut self.connection)?;
+            let done = write_back(connection, &known());
+            if done.is_err() {
+                self.connection = None;
+            }
+            return done;
+        }
+        Ok(())
     }
 
     /// Appends a group, in order. `seen` tells the highest Lamport time that

@@ -128,6 +128,15 @@ impl Follower {
         Ok(rooms)
     }
 
+    /// Writes back rooms that Redis has lost.
+    ///
+    /// # Errors
+    /// What Redis says; [`SharedError::Replaced`] if a room's number or name is
+    /// another's now.
+    pub fn write_back(&mut self, rooms: &[RoomId]) -> Result<(), SharedError> {
+        super::write_back(&mut self.connection, rooms)
+    }
+
     /// The room with this number.
     ///
     /// # Errors

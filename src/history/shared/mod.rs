@@ -31,9 +31,9 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use redis::{Connection, RedisError};
+use redis::{Connection, RedisError, Script};
 
-use crate::chat::ServerNo;
+use crate::chat::{RoomId, ServerNo};
 
 use connect::Source;
 
@@ -51,6 +51,9 @@ const LAYOUT: &str = "1";
 /// at every room.
 const RINGS: usize = 10_000;
 
+/// Rooms that are written back in one call.
+const ROOMS_AT_ONCE: usize = 1000;
+
 /// What can go wrong with the shared log.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
@@ -60,7 +63,8 @@ pub enum SharedError {
     /// The log was written by another version.
     #[error("the log in Redis has layout {0}, which this version cannot read")]
     Foreign(String),
-    /// The log that this server follows is gone.
+    /// The log that this server follows is gone, or holds other rooms under the
+    /// numbers of this server's.
     #[error("Redis holds another log than before, or none: its data was lost or removed")]
     Replaced,
     /// Something in it cannot be read.
@@ -170,6 +174,26 @@ impl SharedLog {
             false => Err(SharedError::Replaced),
         }
     }
+}
+
+/// Sees to it that Redis has these rooms: a failover may have lost their
+/// opening, and their numbers must not become other rooms'.
+fn write_back(connection: &mut Connection, rooms: &[RoomId]) -> Result<(), SharedError> {
+    let script = Script::new(include_str!("write_back.lua"));
+    for rooms in rooms.chunks(ROOMS_AT_ONCE) {
+        let mut call = script.prepare_invoke();
+        for key in [ROOMS, NAMES, BELL, RING] {
+            call.key(key);
+        }
+        call.arg(RINGS);
+        for RoomId { no, name } in rooms {
+            call.arg(no).arg(name.folded()).arg(name.as_str());
+        }
+        if !call.invoke::<bool>(connection)? {
+            return Err(SharedError::Replaced);
+        }
+    }
+    Ok(())
 }
 
 /// The connection, made if there is none.

@@ -168,15 +168,20 @@ impl Following {
         Ok(())
     }
 
-    /// Looks at every room: whether what was obeyed is still there, and for
-    /// what is new.
+    /// Looks at every room: whether it and what was obeyed in it is still
+    /// there, and for what is new.
     fn check_all(
         &mut self,
         house: &House,
         shared: &Shared,
         link: &mut Follower,
     ) -> Result<(), SharedError> {
-        let all: Vec<u32> = link.rooms()?.iter().map(|id| id.no).collect();
+        let mut all = link.rooms()?;
+        let ids = self.rooms.values().map(|f| f.room.lock().id().clone());
+        let lost = ids.map(|id| id.as_ref().clone());
+        let lost: Vec<RoomId> = lost.filter(|id| !all.contains(id)).collect();
+        link.write_back(&lost)?;
+        all.extend(lost);
         let known = self.rooms.iter().filter(|(_, room)| room.place.number > 0);
         let places: Vec<_> = known.map(|(no, room)| (*no, room.place.time)).collect();
         for places in places.chunks(ROOMS_AT_ONCE) {
@@ -195,7 +200,7 @@ impl Following {
                 }
             }
         }
-        self.read(house, shared, link, all)
+        self.read(house, shared, link, all.iter().map(|id| id.no).collect())
     }
 
     /// Obeys what is new in these rooms.

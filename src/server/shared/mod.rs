@@ -313,9 +313,9 @@ impl Threads {
     ) -> std::io::Result<Self> {
         let (alive, ended) = bounded::<()>(0);
         let parts = || (alive.clone(), house.clone(), shared.clone());
-        let (life, _, of) = parts();
+        let (life, at, of) = parts();
         let sequencer = thread("sequencer", move || {
-            sequencer::run(&of);
+            sequencer::run(&at, &of);
             drop(life);
         })?;
         let (life, at, of) = parts();

@@ -7,6 +7,7 @@ use super::Shared;
 use super::trouble::Part;
 use crate::chat::Name;
 use crate::history::shared::{Appender, Proposal, SharedError};
+use crate::server::House;
 use crate::server::rooms::SharedRoom;
 
 /// Commands in one group at most. It bounds how long one call of the script
@@ -25,7 +26,7 @@ pub(super) enum Proposed {
     Room(Name),
 }
 
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(house: &House, shared: &Shared) {
     let mut appender = Appender::new(shared.log.clone());
     let mut group = Vec::new();
     let mut rooms: Vec<SharedRoom> = Vec::new();
@@ -54,7 +55,13 @@ pub(super) fn run(shared: &Shared) {
             let room = rooms.iter().find(|room| room.no() == no);
             room.map_or(0, SharedRoom::seen)
         };
+        let known = || {
+            let rooms = house.rooms.all();
+            let ids = rooms.iter().map(|room| room.lock().id().as_ref().clone());
+            ids.collect()
+        };
         let mut bring = |appender: &mut Appender| {
+            appender.connect(known)?;
             if !group.is_empty() {
                 appender.append(&group, seen)?;
                 group.clear();
