@@ -61,8 +61,10 @@ pub enum Deed {
     Say {
         /// Who.
         key: MemberKey,
-        /// What.
+        /// What; nothing if it is too long to be said.
         text: String,
+        /// How many characters it has, if they are too many.
+        too_long: Option<usize>,
         /// The name of the one who gets it; empty is everybody.
         to: String,
         /// Its own Lamport time of this send.
@@ -140,9 +142,17 @@ impl Room {
             Deed::Say {
                 key,
                 text,
+                too_long,
                 to,
                 sent,
-            } => Done::Said(room.say(*key, session, text, to, *sent, wall_ms)),
+            } => {
+                // What is as long is refused in the same words.
+                let text = match too_long {
+                    Some(chars) => "x".repeat(*chars),
+                    None => text.clone(),
+                };
+                Done::Said(room.say(*key, session, text, to, *sent, wall_ms))
+            }
             Deed::Leave { key, sent, .. } => {
                 Done::Parted(room.leave(*key, session, *sent, wall_ms))
             }
@@ -189,6 +199,7 @@ mod tests {
             3..7 => Deed::Say {
                 key,
                 text: ["hi", "", "ø漢🦀"][below(random, 3) as usize].to_owned(),
+                too_long: (below(random, 6) == 0).then_some(129),
                 to: ["", "", "Alex", "nobody"][below(random, 4) as usize].to_owned(),
                 sent,
             },

@@ -68,6 +68,18 @@ impl Name {
         }
     }
 
+    /// Whom a message is for, as it was written; what is longer than any name
+    /// is shortened, and is no name then either.
+    pub fn shortened(raw: &str) -> String {
+        // A name without regard to case has up to twice as many characters.
+        const MOST: usize = 2 * MAX_NAME_CHARS;
+        let raw = raw.trim();
+        match raw.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}…", &raw[..end]),
+            None => raw.to_owned(),
+        }
+    }
+
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,6 +119,21 @@ mod tests {
         assert!(Name::parse(&"ø".repeat(32)).is_ok());
         assert_eq!(Name::parse(&"ø".repeat(33)), Err(NameError::TooLong(33)));
         assert_eq!(Name::parse(" \t "), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn what_is_longer_than_any_name_is_shortened_to_no_name() {
+        let longest = Name::parse(&"İ".repeat(32)).unwrap().folded();
+        assert_eq!(Name::shortened(&longest), longest);
+        assert_eq!(Name::shortened(" Bob\n"), "Bob");
+        for long in [
+            format!("{longest}i"),
+            "z".repeat(65_000),
+            format!("Bob{}x", " ".repeat(65_000)),
+        ] {
+            let short = Name::shortened(&long);
+            assert_eq!(short.trim().chars().count(), 65, "{short}");
+        }
     }
 
     #[test]

@@ -108,6 +108,49 @@ fn a_private_message_crosses_servers_and_reaches_its_two_alone() {
 }
 
 #[test]
+fn what_is_refused_does_not_lie_in_the_log() {
+    let Some(redis) = Redis::start() else { return };
+    let server = server(&redis);
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let bob = Peer::join(&server.address, "Bob", 2);
+    alex.next();
+    let wide = |c: &str| c.repeat(60_000 / c.len());
+    let far = format!("Bob{}x", wide(" "));
+    let said = [
+        (
+            wide("y"),
+            "",
+            "Message too long (60000 chars). Limit is 128.",
+        ),
+        (
+            wide("ø"),
+            "",
+            "Message too long (30000 chars). Limit is 128.",
+        ),
+        (wide("\n"), "", "Message is empty."),
+        (
+            "hush".to_owned(),
+            &*wide("z"),
+            "There is no participant «zzz",
+        ),
+        ("hush".to_owned(), &*far, "There is no participant «Bob "),
+        (format!("{}hi{}", wide(" "), "\n"), "", "hi"),
+        (format!("{}hush", wide("\t")), "\tbob\n", "hush"),
+    ];
+    for (sent, (text, to, answer)) in (10..).zip(said) {
+        let to = to.to_owned();
+        alex.send(vec![Request::Say { text, to, sent }]);
+        let heard = alex.next();
+        assert!(heard.text.starts_with(answer), "{heard:?}");
+        assert_eq!(heard.sent, sent);
+    }
+    let texts = ["hi", "hush"].map(|_| bob.next().text);
+    assert_eq!(texts, ["hi", "hush"]);
+    let log = redis.cli(&["XRANGE", "chitchat:room:1", "-", "+"]);
+    assert!(log.len() < 3000, "{} bytes: {log}", log.len());
+}
+
+#[test]
 fn whoever_resumes_on_another_server_is_the_same_and_says_nothing_twice() {
     let Some(redis) = Redis::start() else { return };
     let (one, other) = (server(&redis), server(&redis));

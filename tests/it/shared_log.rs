@@ -27,6 +27,7 @@ fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
             deed: Deed::Say {
                 key,
                 text: text.to_owned(),
+                too_long: None,
                 to: String::new(),
                 sent,
             },

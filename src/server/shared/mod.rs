@@ -32,7 +32,7 @@ use super::rooms::SharedRoom;
 use super::session::{Chair, End};
 use super::step::Claim;
 use super::{House, report, thread, wall_ms};
-use crate::chat::{Ask, Command, Deed, Name, SessionNo};
+use crate::chat::{Ask, Command, Deed, Name, SessionNo, TextError, check_text};
 use crate::history::shared::{Proposal, SharedLog};
 use crate::history::{Cache, HistoryError, Keep};
 use crate::standard::HealthBoard;
@@ -233,11 +233,20 @@ impl Shared {
         }
     }
 
+    /// Brings what is said to the log, without what would only be refused: that
+    /// would lie there, and in every server's way, as long as anything else.
     pub(super) fn say(&self, chair: &Chair, session: SessionNo, words: Words) {
+        let (text, too_long) = match check_text(&words.text) {
+            Ok(text) if text.len() < words.text.len() => (text.to_owned(), None),
+            Ok(_) => (words.text, None),
+            Err(TextError::Empty) => (String::new(), None),
+            Err(TextError::TooLong(chars)) => (String::new(), Some(chars)),
+        };
         let deed = Deed::Say {
             key: chair.key,
-            text: words.text,
-            to: words.to,
+            text,
+            too_long,
+            to: Name::shortened(&words.to),
             sent: words.sent,
         };
         self.propose(self.command_at(&chair.room, session, deed, words.wall_ms));
