@@ -17,6 +17,9 @@ use crate::wire::Ending;
 /// Upper bounds of the commit times, in seconds.
 const SECONDS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.25, 1.0];
 
+/// Upper bounds of the ways to a shared log and back, in seconds.
+const WAYS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+
 /// Upper bounds of the sizes of groups, in events.
 const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 
@@ -32,6 +35,8 @@ pub(super) struct Metrics {
     slowed_ms: AtomicU64,
     dropped: AtomicU64,
     severed: AtomicU64,
+    ways: Histogram,
+    read_anew: AtomicU64,
     /// Streams that did not end well, by why. Touched once a stream.
     endings: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -44,6 +49,20 @@ pub(super) struct Now {
     pub away: usize,
     pub questions: usize,
     pub outboxes: Outboxes,
+    /// Where servers share a log.
+    pub log: Option<LogNow>,
+}
+
+/// What is looked up of a shared log.
+pub(super) struct LogNow {
+    /// Participants that are away, on any server.
+    pub away: usize,
+    /// Servers that live.
+    pub servers: usize,
+    /// Commands that the log has not taken yet.
+    pub waiting: usize,
+    /// What needs the log, and for how long it has not worked.
+    pub troubles: Vec<(&'static str, Duration)>,
 }
 
 /// The outboxes of all members.
@@ -87,6 +106,16 @@ impl Metrics {
 
     pub(super) fn severed(&self, connections: usize) {
         (self.severed).fetch_add(connections as u64, Ordering::Relaxed);
+    }
+
+    /// Something said here has come back from a shared log.
+    pub(super) fn came_back(&self, took: Duration) {
+        self.ways.add(&WAYS, took.as_secs_f64());
+    }
+
+    /// A room was read anew.
+    pub(super) fn read_anew(&self) {
+        self.read_anew.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn ended(&self, ending: &Ending) {
@@ -225,7 +254,47 @@ impl Metrics {
             "Steps kept as one group",
             &EVENTS,
         );
+        if let Some(log) = &now.log {
+            self.write_log(&mut out, log);
+        }
         out.0
+    }
+
+    fn write_log(&self, out: &mut Page, log: &LogNow) {
+        self.ways.write(
+            out,
+            "chitchat_log_round_trip_seconds",
+            "Time until something said here came back from the shared log",
+            &WAYS,
+        );
+        let trouble = "chitchat_log_trouble_seconds";
+        out.head(
+            trouble,
+            "gauge",
+            "For how long a part of this server has not been able to use the shared log",
+        );
+        for (part, lasts) in &log.troubles {
+            let lasts = lasts.as_secs_f64();
+            out.line(format_args!("{trouble}{{part=\"{part}\"}} {lasts}"));
+        }
+        out.one(
+            "chitchat_log_waiting_commands",
+            "gauge",
+            "Commands that the shared log has not taken yet",
+            log.waiting,
+        );
+        out.one(
+            "chitchat_log_rooms_read_anew_total",
+            "counter",
+            "Rooms read anew from the shared log, whose members were let go",
+            self.read_anew.load(Ordering::Relaxed),
+        );
+        out.one(
+            "chitchat_log_servers",
+            "gauge",
+            "Servers of the shared log whose leases hold",
+            log.servers,
+        );
     }
 }
 
@@ -292,7 +361,9 @@ mod tests {
         metrics.slowed(Duration::from_millis(1500));
         metrics.ended(&Ending::Goodbye);
         metrics.ended(&Ending::NotJoined);
-        let page = metrics.write(&Now {
+        metrics.came_back(Duration::from_millis(1500));
+        metrics.read_anew();
+        let mut now = Now {
             streams: 4,
             addresses: 2,
             rooms: 1,
@@ -303,7 +374,17 @@ mod tests {
                 events: 9,
                 fullest: 8,
             },
+            log: None,
+        };
+        let page = metrics.write(&now);
+        assert!(!page.contains("chitchat_log_"), "no log is shared:\n{page}");
+        now.log = Some(LogNow {
+            away: 6,
+            servers: 7,
+            waiting: 11,
+            troubles: vec![("follower", Duration::from_millis(2500))],
         });
+        let page = metrics.write(&now);
         for line in [
             "chitchat_members 3",
             "chitchat_streams 4",
@@ -329,6 +410,13 @@ mod tests {
             "chitchat_commit_seconds_count 2",
             "chitchat_group_events_bucket{le=\"4\"} 1",
             "chitchat_group_events_sum 5003",
+            "chitchat_log_round_trip_seconds_bucket{le=\"1\"} 0",
+            "chitchat_log_round_trip_seconds_bucket{le=\"5\"} 1",
+            "chitchat_log_round_trip_seconds_sum 1.5",
+            "chitchat_log_trouble_seconds{part=\"follower\"} 2.5",
+            "chitchat_log_waiting_commands 11",
+            "chitchat_log_rooms_read_anew_total 1",
+            "chitchat_log_servers 7",
         ] {
             assert!(
                 page.lines().any(|l| l == line),

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::departures::Departure;
 use super::journal::Message;
+use super::metrics::LogNow;
 use super::rooms::SharedRoom;
 use super::session::{Chair, End};
 use super::shared::Shared;
@@ -89,6 +90,14 @@ impl Order {
         match self {
             Order::Here => None,
             Order::Shared(shared) => Some(shared.log().id()),
+        }
+    }
+
+    /// How the log is doing, if it is made in one.
+    pub(super) fn log_now(&self) -> Option<LogNow> {
+        match self {
+            Order::Here => None,
+            Order::Shared(shared) => Some(shared.now()),
         }
     }
 

@@ -85,13 +85,15 @@ fn answer(house: &House, request: Request) {
 
 fn page(house: &House) -> Option<String> {
     let (streams, addresses) = house.sessions.count();
+    let log = house.order.log_now();
     Some(house.metrics.write(&Now {
         streams,
         addresses,
         rooms: house.rooms.count(),
-        away: house.away.used(),
+        away: log.as_ref().map_or(house.away.used(), |log| log.away),
         questions: house.questions.used(),
         outboxes: measure(house)?,
+        log,
     }))
 }
 

@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
+use chitchat::history::Store;
 
-use crate::support::{DEADLINE, Peer, Program, TestServer, join, sooner_or_later};
+use crate::support::{
+    DEADLINE, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
+};
 
 /// What an HTTP server answers.
 pub fn http(address: &str, request: &str) -> String {
@@ -84,6 +87,90 @@ fn the_page_tells_what_happens() {
             "chitchat_refused_total{{reason=\"{reason}\"}} 1\n"
         ));
     }
+}
+
+#[test]
+fn the_page_tells_how_a_shared_log_does() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let serve = || {
+        TestServer::with(|s| {
+            let mut store = redis.store();
+            store.lease = Duration::from_secs(60);
+            s.store = Store::Shared(store);
+            s.grace = Duration::from_secs(2); // so often is looked who is away
+            s.metrics = Some("127.0.0.1:0".to_owned());
+        })
+    };
+    let servers = [serve(), serve()];
+    let [one, other] = [0, 1].map(|n| servers[n].metrics_address());
+    let shows = |address: &str, lines: &[&str]| {
+        sooner_or_later(&format!("{lines:?}"), || {
+            let page = http(address, "GET /metrics");
+            lines.iter().all(|line| page.lines().any(|l| l == *line))
+        });
+    };
+    let mut alex = Peer::ask(&servers[0].address, with_secret("Alex", 1));
+    alex.next();
+    let aske = Peer::ask(&servers[1].address, with_secret("Aske", 2));
+    alex.next();
+    for n in 10..13 {
+        alex.say("hello", n);
+        assert_eq!(alex.next().text, "hello");
+    }
+    shows(
+        &one,
+        &[
+            "chitchat_log_round_trip_seconds_count 3",
+            "chitchat_log_trouble_seconds{part=\"sequencer\"} 0",
+            "chitchat_log_trouble_seconds{part=\"follower\"} 0",
+            "chitchat_log_trouble_seconds{part=\"steward\"} 0",
+            "chitchat_log_waiting_commands 0",
+            "chitchat_log_rooms_read_anew_total 0",
+            "chitchat_log_servers 2",
+            "chitchat_away 0",
+        ],
+    );
+    shows(&other, &["chitchat_log_round_trip_seconds_count 0"]);
+    drop(aske);
+    for address in [&one, &other] {
+        shows(address, &["chitchat_away 1"]);
+    }
+
+    redis.kill();
+    alex.say("meanwhile", 20);
+    for part in ["sequencer", "follower", "steward"] {
+        sooner_or_later(part, || {
+            let page = http(&one, "GET /metrics");
+            let name = format!("chitchat_log_trouble_seconds{{part=\"{part}\"}} ");
+            let mut lines = page.lines();
+            lines.any(|l| l.strip_prefix(&name).is_some_and(|lasts| lasts != "0"))
+        });
+    }
+    shows(&one, &["chitchat_log_waiting_commands 1"]);
+    redis.restart();
+    alex.until("what was said meanwhile", |e| e.text == "meanwhile");
+    shows(
+        &one,
+        &[
+            "chitchat_log_trouble_seconds{part=\"sequencer\"} 0",
+            "chitchat_log_trouble_seconds{part=\"follower\"} 0",
+            "chitchat_log_trouble_seconds{part=\"steward\"} 0",
+            "chitchat_log_waiting_commands 0",
+            "chitchat_log_round_trip_seconds_count 4",
+        ],
+    );
+
+    // As after a failover to a replica that had not heard of the last.
+    let last = redis.cli(&["XREVRANGE", "chitchat:room:1", "+", "-", "COUNT", "1"]);
+    redis.cli(&[
+        "XDEL",
+        "chitchat:room:1",
+        last.lines().next().expect("an id"),
+    ]);
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    shows(&one, &["chitchat_log_rooms_read_anew_total 1"]);
 }
 
 #[test]

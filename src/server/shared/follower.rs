@@ -278,6 +278,7 @@ fn take_page(
     page: Vec<Placed>,
 ) -> Result<(), SharedError> {
     let mut snapshots = Vec::new();
+    let now = wall_ms();
     let mut room = followed.room.lock();
     for entry in page {
         if !followed.place.is_before(&entry) {
@@ -296,6 +297,13 @@ fn take_page(
         };
         let (claim, answer) = joins.unzip();
         let (ending, parted) = parts.unzip();
+        if let Deed::Say { .. } = entry.command.deed
+            && is_mine
+        {
+            let took = now.saturating_sub(entry.command.wall_ms);
+            let took = Duration::from_millis(took.try_into().unwrap_or(0));
+            house.metrics.came_back(took);
+        }
         let outcome = obey(&mut room, entry.time, &entry.command, claim, ending);
         let is_detached = outcome.step.is_some();
         let mut events = 0;
@@ -360,6 +368,7 @@ fn read_anew(
             id.shown(),
         ),
     }
+    house.metrics.read_anew();
     let cut = Step::changed(&followed.room.lock(), Change::DismissAll(Ending::ReadAnew));
     house.journal.hand_over(Message::Step(cut));
     // When this is answered, nothing of the room is on its way any more.

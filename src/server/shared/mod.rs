@@ -21,12 +21,14 @@ mod steward;
 mod trouble;
 mod waiting;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
+use super::metrics::LogNow;
 use super::order::{Parting, Seated, Words};
 use super::rooms::SharedRoom;
 use super::session::{Chair, End};
@@ -62,6 +64,11 @@ pub(super) struct Shared {
     queue: Receiver<Proposed>,
     waiting: Waiting,
     trouble: Trouble,
+    /// Commands that the sequencer has taken and the log has not.
+    in_hand: AtomicUsize,
+    /// What the steward found last: servers that live, participants away.
+    servers: AtomicUsize,
+    away: AtomicUsize,
     /// Counts how often something was obeyed.
     progress: Mutex<u64>,
     progressed: Condvar,
@@ -89,6 +96,9 @@ impl Shared {
             queue,
             waiting: Waiting::default(),
             trouble: Trouble::default(),
+            in_hand: AtomicUsize::new(0),
+            servers: AtomicUsize::new(1),
+            away: AtomicUsize::new(0),
             progress: Mutex::default(),
             progressed: Condvar::new(),
             stop,
@@ -99,6 +109,17 @@ impl Shared {
     /// The log.
     pub(super) fn log(&self) -> &SharedLog {
         &self.log
+    }
+
+    /// How it is doing.
+    pub(super) fn now(&self) -> LogNow {
+        let get = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        LogNow {
+            away: get(&self.away),
+            servers: get(&self.servers),
+            waiting: self.proposals.len() + get(&self.in_hand),
+            troubles: self.trouble.each(),
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, u64> {

@@ -1,6 +1,7 @@
 //! The sequencer thread: brings what sessions propose to the log, in groups,
 //! each as often as it takes until the log has it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shared;
@@ -51,6 +52,8 @@ pub(super) fn run(house: &House, shared: &Shared) {
                 break;
             }
         }
+        let in_hand = group.len() + usize::from(room_to_open.is_some());
+        shared.in_hand.store(in_hand, Ordering::Relaxed);
         let seen = |no| {
             let room = rooms.iter().find(|room| room.no() == no);
             room.map_or(0, SharedRoom::seen)
@@ -74,6 +77,7 @@ pub(super) fn run(house: &House, shared: &Shared) {
             return;
         }
         rooms.clear();
+        shared.in_hand.store(0, Ordering::Relaxed);
     }
 }
 

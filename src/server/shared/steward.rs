@@ -11,6 +11,7 @@
 //! others would leave that to it.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Shared;
@@ -46,6 +47,8 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
     while shared.pause(tick) {
         // Whoever is in a room now has a server that was entered before.
         let absent = absent(house);
+        let still_away = absent.iter().filter(|member| !member.is_here).count();
+        shared.away.store(still_away, Ordering::Relaxed);
         let is_out = shared.trouble.is_told() && shared.trouble.is_beside(Part::Steward);
         let renewed = match is_out {
             true => leases.give_up().map(|()| None),
@@ -56,6 +59,7 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
             Ok(None) => shared.trouble.over(Part::Steward),
             Ok(Some(census)) => {
                 shared.trouble.over(Part::Steward);
+                shared.servers.store(census.live.len(), Ordering::Relaxed);
                 if census.was_late {
                     log::warn!(
                         "this server was silent for longer than {lease:?}: the others may have \

@@ -22,6 +22,15 @@ pub(super) struct Trouble {
     told: AtomicBool,
 }
 
+impl Part {
+    /// Each of them, and a word for it.
+    pub(super) const ALL: [(Part, &str); 3] = [
+        (Part::Sequencer, "sequencer"),
+        (Part::Follower, "follower"),
+        (Part::Steward, "steward"),
+    ];
+}
+
 impl Trouble {
     fn since(&self) -> MutexGuard<'_, HashMap<Part, Instant>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,6 +54,15 @@ impl Trouble {
     /// Whether another part than this one does not work.
     pub(super) fn is_beside(&self, part: Part) -> bool {
         self.since().keys().any(|troubled| *troubled != part)
+    }
+
+    /// How long each part has not worked, under its word.
+    pub(super) fn each(&self) -> Vec<(&'static str, Duration)> {
+        let since = self.since();
+        let lasts = |part| since.get(part).map(Instant::elapsed).unwrap_or_default();
+        (Part::ALL.iter())
+            .map(|(part, word)| (*word, lasts(part)))
+            .collect()
     }
 
     /// How long something has not worked.
