@@ -134,6 +134,12 @@ fn the_bell_names_the_rooms_that_have_something_new() {
         follower.wait(PATIENCE).expect("Redis is there"),
         Rung::For(vec![2])
     );
+    // Also for a room that is open: whoever asks has not heard of it.
+    open_room(&mut appender, "ops");
+    assert_eq!(
+        follower.wait(PATIENCE).expect("Redis is there"),
+        Rung::For(vec![2])
+    );
     let group = [
         say(&log, 2, "a", 0),
         say(&log, 1, "b", 0),
