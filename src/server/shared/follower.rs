@@ -177,9 +177,13 @@ impl Following {
         link: &mut Follower,
     ) -> Result<(), SharedError> {
         let mut all = link.rooms()?;
-        let ids = self.rooms.values().map(|f| f.room.lock().id().clone());
-        let lost = ids.map(|id| id.as_ref().clone());
-        let lost: Vec<RoomId> = lost.filter(|id| !all.contains(id)).collect();
+        let is_there = |id: &RoomId| {
+            let at = all.binary_search_by_key(&id.no, |found| found.no);
+            at.is_ok_and(|at| all[at] == *id)
+        };
+        let known = self.rooms.values().map(|f| f.room.lock().id().clone());
+        let lost = known.filter(|id| !is_there(id));
+        let lost: Vec<RoomId> = lost.map(|id| id.as_ref().clone()).collect();
         link.write_back(&lost)?;
         all.extend(lost);
         let known = self.rooms.iter().filter(|(_, room)| room.place.number > 0);
