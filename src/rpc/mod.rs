@@ -19,6 +19,7 @@ mod outbox;
 mod pulse;
 mod pump;
 mod sever;
+mod sockets;
 mod standard;
 mod stream;
 mod tls;

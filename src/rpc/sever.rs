@@ -17,12 +17,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::args::READ_BYTES;
 use super::pulse::Watch;
+use super::sockets::{Sockets, canonical};
 
 /// Connections that may wait to be cut off. One more is cut off at its next
 /// call.
 const WAITING: usize = 64;
 
-/// How long nothing more is said of connections that no handler named.
+/// How long nothing more is said of connections that no handler named, or that
+/// could not be reset.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A way to have connections cut off by a thread of its own, which ends with
@@ -64,16 +66,27 @@ fn run(
     mut watch: Watch,
     severed: &dyn Fn(usize),
 ) {
-    let mut able = true;
+    // At once, while there are descriptors to be had.
+    let mut sockets = Sockets::open().ok();
+    let (mut able, mut next_error) = (true, Instant::now());
     let mut reset = |is_meant: &dyn Fn(u64, SocketAddr) -> bool| {
         let ports = ports.get().map_or(&[][..], Vec::as_slice);
-        let count = sever(ports, is_meant).unwrap_or_else(|why| {
-            // Said once: a flood shall not fill the log too.
-            if std::mem::take(&mut able) {
+        let count = match sockets.as_mut() {
+            Some(sockets) => sockets.reset(ports, is_meant),
+            None => Sockets::open().and_then(|s| sockets.insert(s).reset(ports, is_meant)),
+        };
+        let worked = count.is_ok();
+        let count = count.unwrap_or_else(|why| {
+            // Said once, and again after it worked: a flood shall not fill the
+            // log too.
+            if able && next_error <= Instant::now() {
                 log::error!("a connection with too many calls cannot be reset: {why}");
+                next_error = Instant::now() + QUIET;
+                able = false;
             }
             0
         });
+        able |= worked;
         severed(count);
         count
     };
@@ -111,64 +124,8 @@ fn address(peer: &str) -> Option<SocketAddr> {
     address.parse().ok().map(canonical)
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Resets the connections to these ports of this process that are meant, as is
-/// told from how many bytes wait to be read and whose they are, by its canonical
-/// address. Returns how many there are.
-///
-/// The socket's number may be another's by the time it is looked at, so a
-/// duplicate is made first, and asked who is at its other end.
-#[cfg(target_os = "linux")]
-fn sever(ports: &[u16], is_meant: impl Fn(u64, SocketAddr) -> bool) -> std::io::Result<usize> {
-    use rustix::io::{Errno, ioctl_fionread};
-    use rustix::net::{connect_unspec, getpeername, getsockname};
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-
-    let mut severed = 0;
-    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let Some(number) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) else {
-            continue;
-        };
-        let socket = match pidfd_getfd(&this, number, PidfdGetfdFlags::empty()) {
-            Err(Errno::BADF) => continue, // closed meanwhile
-            socket => socket?,
-        };
-        let Ok(Some(other)) = getpeername(&socket) else {
-            continue; // no connection
-        };
-        let (Ok(other), Ok(own)) = (
-            SocketAddr::try_from(other),
-            getsockname(&socket).map_or(Err(Errno::AFNOSUPPORT), SocketAddr::try_from),
-        ) else {
-            continue; // not over a network
-        };
-        if !ports.contains(&own.port()) {
-            continue;
-        }
-        let waiting = ioctl_fionread(&socket).unwrap_or(0);
-        if is_meant(waiting, canonical(other)) {
-            // Not a shutdown: what was received would still be read, megabytes.
-            connect_unspec(&socket)?;
-            severed += 1;
-        }
-    }
-    Ok(severed)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sever(_: &[u16], _: impl Fn(u64, SocketAddr) -> bool) -> std::io::Result<usize> {
-    Err(std::io::ErrorKind::Unsupported.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-
     use super::*;
 
     #[test]
@@ -183,34 +140,5 @@ mod tests {
             let expected = expected.map(|e| e.parse().unwrap());
             assert_eq!(address(peer), expected, "{peer}");
         }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn one_connection_is_reset_and_no_other() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut pairs: Vec<_> = (0..3)
-            .map(|_| {
-                let out = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-                (out, listener.accept().unwrap().0)
-            })
-            .collect();
-        let peer = pairs[1].0.local_addr().unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let of_peer = |_, other| other == peer;
-        assert_eq!(sever(&[port ^ 1], of_peer).unwrap(), 0, "another server's");
-        assert_eq!(sever(&[port], of_peer).unwrap(), 1);
-        assert_eq!(sever(&[port], of_peer).unwrap(), 0, "it is gone");
-        let ended = pairs[1].0.read(&mut [0]);
-        assert!(ended.as_ref().map_or(true, |n| *n == 0), "{ended:?}");
-        for at in [0, 2] {
-            let (out, into) = &mut pairs[at];
-            into.write_all(b"x").unwrap();
-            out.read_exact(&mut [0]).unwrap();
-        }
-        pairs[2].0.write_all(b"not read").unwrap();
-        assert_eq!(sever(&[port], |waiting, _| waiting > 8).unwrap(), 0);
-        assert_eq!(sever(&[port], |waiting, _| waiting == 8).unwrap(), 1);
-        assert!(matches!(pairs[2].0.read(&mut [0]), Ok(0) | Err(_)));
     }
 }
