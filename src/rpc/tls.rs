@@ -12,7 +12,7 @@ use grpcio::{
     CertificateRequestType, ChannelCredentials, ChannelCredentialsBuilder, ServerCredentials,
     ServerCredentialsBuilder, ServerCredentialsFetcher,
 };
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
@@ -57,7 +57,7 @@ pub enum TlsError {
     NoKey(PathBuf),
     /// The private key is of a kind that is not known, or no key.
     #[error(
-        "{0} holds a private key that cannot be read; RSA and ECDSA (P-256, P-384) keys can be"
+        "{0} holds a private key that cannot be used; RSA and ECDSA (P-256, P-384) keys can be"
     )]
     BadKey(PathBuf),
     /// The two do not belong together.
@@ -262,8 +262,10 @@ impl Identity {
         let [block] = &blocks.collect::<Vec<_>>()[..] else {
             return Err(TlsError::NoKey(key_path.to_owned()));
         };
-        let pair = KeyPair::try_from(&block.contents[..])
-            .map_err(|_| TlsError::BadKey(key_path.to_owned()))?;
+        // BoringSSL reads Ed25519, but does not take it in a handshake.
+        let pair = KeyPair::try_from(&block.contents[..]).ok();
+        let pair = pair.filter(|pair| !pair.is_compatible(&PKCS_ED25519));
+        let pair = pair.ok_or_else(|| TlsError::BadKey(key_path.to_owned()))?;
         // `parsed` finds one at least.
         if certs[0].public_key().subject_public_key.data.as_ref() != pair.der_bytes() {
             return Err(TlsError::Mismatch {

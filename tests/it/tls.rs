@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chitchat::chat::Kind;
 use chitchat::rpc::{Access, Certificates, ClientTls, Dialler, Keepalive, ServerFiles};
-use rcgen::{CertificateParams, KeyPair, SanType, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SanType, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::support::{DEADLINE, Peer, Program, TestServer, join};
@@ -189,6 +189,13 @@ fn a_hangup_reads_the_certificates_again_and_drops_nobody() {
     std::fs::write(&cert, "nonsense").unwrap();
     server.signal("-HUP");
     server.wait_for_error("the certificates stay as they were: ");
+    // No client could connect with it.
+    let modern = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let params = CertificateParams::default();
+    std::fs::write(&cert, params.self_signed(&modern).unwrap().pem()).unwrap();
+    std::fs::write(&key, modern.serialize_pem()).unwrap();
+    server.signal("-HUP");
+    server.wait_for_error("a private key that cannot be used");
     Peer::ask_with(&address, made.access("Aske"), join("Aske", 2)).next();
 
     for file in ["ca.pem", "server.pem", "server.key"] {
@@ -222,6 +229,9 @@ fn each_bad_file_has_a_sentence_of_its_own() {
     };
     let dated_key = write("dated.key", &key.serialize_pem());
     let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    let modern = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let params = CertificateParams::default();
+    let modern_cert = write("h", &params.self_signed(&modern).unwrap().pem());
     let (cert, cert_key) = (made.path("server.pem"), made.path("server.key"));
     let missing = made.path("missing");
     let cases = [
@@ -270,7 +280,12 @@ fn each_bad_file_has_a_sentence_of_its_own() {
         (
             cert.clone(),
             write("g", &pem("PRIVATE KEY")),
-            "a private key that cannot be read",
+            "a private key that cannot be used",
+        ),
+        (
+            modern_cert,
+            write("h.key", &modern.serialize_pem()),
+            "a private key that cannot be used",
         ),
         (
             cert.clone(),
