@@ -172,8 +172,8 @@ struct Limits {
     /// Let a member send so many events at once after a silence
     #[arg(long, value_name = "EVENTS", default_value_t = 100)]
     burst: u32,
-    /// Wait so long for a new connection's handshakes, and for a new stream's
-    /// JOIN
+    /// Wait so long for a new connection's handshakes, and for a new call's JOIN
+    /// or question
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     first_frame: Duration,
     /// Close a connection on which no call goes on for so long

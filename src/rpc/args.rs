@@ -54,6 +54,8 @@ pub struct ConnectionLimits {
     /// How long the handshakes of a new connection may take, TLS and HTTP/2
     /// together.
     pub handshake: Duration,
+    /// How long a call other than `Chat` may take to say what it asks.
+    pub question: Duration,
     /// How long a connection may be without a call.
     pub idle: Duration,
 }

@@ -12,30 +12,23 @@ use futures_channel::oneshot;
 use futures_executor::block_on;
 use futures_util::FutureExt;
 use grpcio::{
-    EnvBuilder, Environment, Method, RpcContext, Server, ServerBuilder, ServerCredentials,
-    ServiceBuilder, UnarySink,
+    DuplexSink, EnvBuilder, Environment, Method, RequestStream, RpcContext, Server, ServerBuilder,
+    ServerCredentials, ServiceBuilder,
 };
 
 use super::args::{self, ConnectionLimits};
-use super::caller::{Caller, network, password_of};
+use super::caller::network;
 use super::pulse::Pulse;
+use super::question::Waiting;
 use super::sever::Severer;
-use super::standard::Stopped;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
-use crate::wire::{
-    Asked, CHAT, Ending, HISTORY, HistoryQuery, ROOMS, RoomList, RoomsQuery, Roster, WHO, WhoQuery,
-};
+use crate::wire::CHAT;
 
 /// Calls that may be accepted at once on each poll thread before their
 /// handlers have run. grpcio's 1,024 make `shutdown()` stall now and then
 /// (tikv/grpc-rs issue 674); handlers here return at once, so few do.
 const REQUEST_SLOTS: usize = 32;
-
-/// Messages that may wait in the outbox of a call that only answers. Events of
-/// history go through the past's own small queue, so none of them ever does;
-/// a server's health changes twice in its life.
-pub(super) const REPLY_OUTBOX: usize = 4;
 
 /// Whether a call of this peer, as gRPC writes its address, is worth beginning.
 type Admit = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -46,7 +39,7 @@ pub struct Listener {
     // Dropped first: its tasks end on the poll threads.
     pulse: Option<Pulse>,
     env: Arc<Environment>,
-    pub(super) service: ServiceBuilder,
+    service: ServiceBuilder,
     limits: ConnectionLimits,
     admit: Admit,
     /// Where it listens, once it does.
@@ -54,27 +47,7 @@ pub struct Listener {
     certificates: Option<Certificates>,
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
-    pub(super) stopped: Stopped,
-}
-
-/// A question, and who asks it.
-pub struct Question<T> {
-    /// What is asked.
-    pub query: T,
-    /// Who asks.
-    pub caller: Caller,
-    /// The password that the call brings; empty if it brings none.
-    pub password: String,
-}
-
-impl<T> Question<T> {
-    fn new(ctx: &RpcContext<'_>, query: T) -> Self {
-        Self {
-            query,
-            caller: Caller::of(ctx),
-            password: password_of(ctx),
-        }
-    }
+    pub(super) waiting: Waiting,
 }
 
 /// Why a server cannot listen.
@@ -110,7 +83,7 @@ impl Listener {
             ports: Arc::default(),
             certificates: None,
             stop,
-            stopped: stopped.shared(),
+            waiting: Waiting::new(stopped.shared(), limits.question),
         }
     }
 
@@ -144,84 +117,31 @@ impl Listener {
 
     /// Serves `Chat`. A stream's outbox holds at most `outbox_events`.
     pub fn chat(
-        mut self,
+        self,
         outbox_events: usize,
         accept: impl Fn(Connection) + Clone + Send + 'static,
     ) -> Self {
-        let admit = self.admit.clone();
         let most = self.limits.max_receive_bytes;
-        self.service =
-            self.service
-                .add_duplex_streaming_handler(&CHAT, move |ctx, frames, sink| {
-                    if !admits(&admit, &ctx) {
-                        return;
-                    }
-                    shielded(|| accept(stream::open(&ctx, frames, most, sink, outbox_events)));
-                });
-        self
+        self.begin(&CHAT, move |ctx, frames, sink| {
+            accept(stream::open(ctx, frames, most, sink, outbox_events));
+        })
     }
 
-    /// Serves `History`.
-    pub fn history(
+    /// Serves a call, from its headers on, with a function that runs on the poll
+    /// thread. One that is not worth beginning is cancelled.
+    pub(super) fn begin<Q: 'static, A: 'static>(
         mut self,
-        answer: impl Fn(Question<HistoryQuery>, Streamed) + Clone + Send + 'static,
+        method: &Method<Q, A>,
+        begin: impl Fn(&RpcContext<'_>, RequestStream<Q>, DuplexSink<A>) + Clone + Send + 'static,
     ) -> Self {
         let admit = self.admit.clone();
         self.service =
             self.service
-                .add_server_streaming_handler(&HISTORY, move |ctx, query, sink| {
-                    if !admits(&admit, &ctx) {
-                        return;
-                    }
-                    shielded(|| {
-                        let connection = stream::open_reply(&ctx, sink, REPLY_OUTBOX);
-                        match query {
-                            Ok(query) => {
-                                answer(Question::new(&ctx, query), Streamed::new(connection));
-                            }
-                            Err(ending) => connection.refuse(ending),
-                        }
-                    });
-                });
-        self
-    }
-
-    /// Serves `Who`.
-    pub fn who(
-        self,
-        answer: impl Fn(Question<WhoQuery>, Reply<Roster>) + Clone + Send + 'static,
-    ) -> Self {
-        self.unary(&WHO, answer)
-    }
-
-    /// Serves `Rooms`.
-    pub fn rooms(
-        self,
-        answer: impl Fn(Question<RoomsQuery>, Reply<RoomList>) + Clone + Send + 'static,
-    ) -> Self {
-        self.unary(&ROOMS, answer)
-    }
-
-    fn unary<Q: 'static, A: Send + 'static>(
-        mut self,
-        method: &Method<Asked<Q>, A>,
-        answer: impl Fn(Question<Q>, Reply<A>) + Clone + Send + 'static,
-    ) -> Self {
-        let admit = self.admit.clone();
-        self.service = self
-            .service
-            .add_unary_handler(method, move |ctx, query, sink| {
-                if !admits(&admit, &ctx) {
-                    return;
-                }
-                shielded(|| {
-                    let reply = Reply::pumped(&ctx, sink);
-                    match query {
-                        Ok(query) => answer(Question::new(&ctx, query), reply),
-                        Err(ending) => reply.send(Err(ending)),
+                .add_duplex_streaming_handler(method, move |ctx, queries, sink| {
+                    if admit(&ctx.peer()) {
+                        shielded(|| begin(&ctx, queries, sink));
                     }
                 });
-            });
         self
     }
 
@@ -262,12 +182,8 @@ fn port(address: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-fn admits(admit: &Admit, ctx: &RpcContext<'_>) -> bool {
-    admit(&ctx.peer())
-}
-
 /// A panic in a handler would silently end its poll thread.
-pub(super) fn shielded(handler: impl FnOnce()) {
+fn shielded(handler: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(handler)).is_err() {
         log::error!("accepting a call panicked; the call has ended");
     }
@@ -388,47 +304,5 @@ impl Listening {
         if stopping.0.recv_timeout(patience / 2).is_err() {
             log::warn!("gRPC did not end its calls in time");
         }
-    }
-}
-
-/// The answer to a unary call. Dropping it says that there are too many.
-pub struct Reply<T>(oneshot::Sender<Result<T, Ending>>);
-
-impl<T: Send + 'static> Reply<T> {
-    /// A poll thread hands the answer over, so that no other thread waits for
-    /// a client that does not read.
-    fn pumped(ctx: &RpcContext<'_>, sink: UnarySink<T>) -> Self {
-        let (tell, told) = oneshot::channel::<Result<T, Ending>>();
-        ctx.spawn(stream::guarded("reply", async move {
-            let handed_over = match told.await {
-                Ok(Ok(value)) => sink.success(value),
-                Ok(Err(ending)) => sink.fail(ending.to_status()),
-                Err(_) => {
-                    sink.fail(Ending::Limit("too many questions at once".to_owned()).to_status())
-                }
-            };
-            // An error means that the client has not waited.
-            drop(handed_over.await);
-        }));
-        Self(tell)
-    }
-
-    /// Answers. Waits for nothing.
-    pub fn send(self, answer: Result<T, Ending>) {
-        let _ = self.0.send(answer); // the call may be over
-    }
-}
-
-/// The answer to a call that streams.
-pub struct Streamed(Connection);
-
-impl Streamed {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self(connection)
-    }
-
-    /// The stream that the answer goes out on; nothing comes in on it.
-    pub fn into_connection(self) -> Connection {
-        self.0
     }
 }

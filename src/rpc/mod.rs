@@ -16,9 +16,12 @@ mod lane;
 mod listen;
 mod many;
 mod outbox;
+mod patience;
 mod pulse;
 mod pump;
+mod question;
 mod sever;
+mod shares;
 mod sockets;
 mod standard;
 mod stream;
@@ -28,10 +31,10 @@ pub use args::{ConnectionLimits, Keepalive, MAX_RECEIVE_BYTES, log_through_log};
 pub use caller::Caller;
 pub use dial::{Access, CallError, Code, Dialled, Dialler, EventReader, FrameWriter};
 pub use inbox::StreamEnd;
-pub use listen::{
-    ListenError, Listener, Listening, Question, Reply, Stopping, Streamed, is_exposed,
-};
+pub use listen::{ListenError, Listener, Listening, Stopping, is_exposed};
 pub use many::{Outgoing, OutgoingQueue, outgoing};
 pub use outbox::{Call, Outbox, Overflow, PastSender};
+pub use question::{Question, Reply, Streamed};
+pub use shares::{Share, Shares};
 pub use stream::{Connection, Kick};
 pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

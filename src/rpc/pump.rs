@@ -16,7 +16,7 @@ use futures_util::future::poll_fn;
 use futures_util::ready;
 use futures_util::sink::Sink;
 use futures_util::task::waker_ref;
-use grpcio::{DuplexSink, RpcStatus, ServerStreamingSink, WriteFlags};
+use grpcio::{DuplexSink, WriteFlags};
 
 use super::outbox::{Line, Outbox, Queued};
 use super::stream::Kick;
@@ -27,16 +27,16 @@ use crate::wire::{Ending, Frame};
 const JOINED_BYTES: usize = 64 * 1024;
 
 /// An outbox and the pump that empties it into `sink`.
-pub(super) fn outbox<S: ServerSink>(
+pub(super) fn outbox(
     bound: usize,
     kick: Kick,
-    mut sink: S,
-) -> (Outbox, Arc<WritePump<S>>) {
+    mut sink: DuplexSink<Frame>,
+) -> (Outbox, Arc<WritePump>) {
     // All but the last of several queued frames carry the hint that more
     // follow, so that the core joins them in one write.
-    sink.join_writes();
+    sink.enhance_batch(true);
     let (queue, waiting) = unbounded();
-    let pump = Arc::new_cyclic(|pump: &Weak<WritePump<S>>| {
+    let pump = Arc::new_cyclic(|pump: &Weak<WritePump>| {
         let line = Arc::new(Line::new(bound, kick, pump.clone()));
         WritePump {
             calls: AtomicUsize::new(0),
@@ -62,25 +62,25 @@ pub(super) trait Pump: Send + Sync {
     fn run(&self);
 }
 
-pub(super) struct WritePump<S> {
+pub(super) struct WritePump {
     /// How often it was to be run since it last stood still. Whoever finds it
     /// at 0 runs it.
     calls: AtomicUsize,
     /// Never waited for: only whoever runs the pump takes it for longer than a
     /// look. `None` when it has ended.
-    work: Mutex<Option<Work<S>>>,
+    work: Mutex<Option<Work>>,
     line: Arc<Line>,
 }
 
-struct Work<S> {
-    sink: S,
+struct Work {
+    sink: DuplexSink<Frame>,
     reader: OutboxReader,
     /// Set when it shall not be run again: why the stream ends, or that it is
     /// to be cancelled.
     end: Option<grpcio::Result<Option<Ending>>>,
 }
 
-impl<S: ServerSink> Pump for WritePump<S> {
+impl Pump for WritePump {
     fn run(&self) {
         if self.calls.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
@@ -97,7 +97,7 @@ impl<S: ServerSink> Pump for WritePump<S> {
     }
 }
 
-impl<S: ServerSink> WritePump<S> {
+impl WritePump {
     fn work_once(&self) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Work { sink, reader, end }) = &mut *work else {
@@ -127,7 +127,7 @@ impl<S: ServerSink> WritePump<S> {
     }
 
     /// What the pump's task takes over when the pump is not to be run again.
-    fn ended(&self) -> Option<Work<S>> {
+    fn ended(&self) -> Option<Work> {
         // If it is taken, the one who runs it wakes the task at its end.
         let mut work = self.work.try_lock().ok()?;
         work.take_if(|work| work.end.is_some())
@@ -138,7 +138,7 @@ impl<S: ServerSink> WritePump<S> {
 ///
 /// After an error the sink is not touched again: a second use can panic
 /// inside grpcio. Dropping it unclosed cancels the call.
-pub(super) async fn write_pump<S: ServerSink>(pump: Arc<WritePump<S>>) {
+pub(super) async fn write_pump(pump: Arc<WritePump>) {
     let over = Over(pump.line.clone());
     let line = &over.0;
     let Work { mut sink, end, .. } = poll_fn(|cx| {
@@ -151,7 +151,7 @@ pub(super) async fn write_pump<S: ServerSink>(pump: Arc<WritePump<S>>) {
     })
     .await;
     let Some(Ok(Some(ending))) = end else { return };
-    sink.ends_with(ending.to_status());
+    sink.set_status(ending.to_status());
     poll_fn(|cx| {
         line.waker.register(cx.waker());
         line.run_lane();
@@ -275,9 +275,9 @@ impl OutboxReader {
     }
 
     /// Writes until the stream is to end (`Some`) or to be cancelled (`None`).
-    fn poll_write<S: ServerSink>(
+    fn poll_write(
         &mut self,
-        mut sink: Pin<&mut S>,
+        mut sink: Pin<&mut DuplexSink<Frame>>,
         cx: &mut Context<'_>,
     ) -> Poll<grpcio::Result<Option<Ending>>> {
         loop {
@@ -304,34 +304,6 @@ impl OutboxReader {
     }
 }
 
-/// The server's end of a stream: the two kinds that there are.
-pub(super) trait ServerSink:
-    Sink<(Frame, WriteFlags), Error = grpcio::Error> + Unpin + Send + 'static
-{
-    fn join_writes(&mut self);
-    fn ends_with(&mut self, status: RpcStatus);
-}
-
-impl ServerSink for DuplexSink<Frame> {
-    fn join_writes(&mut self) {
-        self.enhance_batch(true);
-    }
-
-    fn ends_with(&mut self, status: RpcStatus) {
-        self.set_status(status);
-    }
-}
-
-impl ServerSink for ServerStreamingSink<Frame> {
-    fn join_writes(&mut self) {
-        self.enhance_batch(true);
-    }
-
-    fn ends_with(&mut self, status: RpcStatus) {
-        self.set_status(status);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -352,6 +324,7 @@ mod tests {
         max_receive_bytes: 1024,
         max_streams: 2,
         handshake: PATIENCE,
+        question: PATIENCE,
         idle: PATIENCE,
     };
 

@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::ready;
 use futures_util::stream::StreamExt;
-use grpcio::{MessageReader, RequestStream, RpcContext};
+use grpcio::{DuplexSink, MessageReader, RequestStream, RpcContext};
 
 use super::caller::Caller;
 use super::inbox::{Inbox, StreamEnd};
 use super::outbox::Outbox;
-use super::pump::{ServerSink, outbox, write_pump};
-use crate::wire::{Ending, Request};
+use super::pump::{outbox, write_pump};
+use crate::wire::{Ending, Frame, Request};
 
 /// A stream: an inbox that its pump fills and an outbox that its pump empties.
 /// Dropping it ends the call, however far the client has read.
@@ -117,35 +117,38 @@ pub(super) fn open(
     ctx: &RpcContext<'_>,
     frames: RequestStream<MessageReader>,
     max_frame_bytes: usize,
-    sink: impl ServerSink,
+    sink: DuplexSink<Frame>,
     outbox_bound: usize,
 ) -> Connection {
-    let connection = open_reply(ctx, sink, outbox_bound);
+    let (connection, pump) = open_reply(ctx, sink, outbox_bound);
+    ctx.spawn(guarded("write", pump));
     let pump = read_pump(frames, max_frame_bytes, connection.inbox.clone());
     ctx.spawn(guarded("read", pump));
     connection
 }
 
-/// Starts the pump of a call whose client has sent all that it sends.
+/// A call that answers, and the pump for what it does: to be run on this poll
+/// thread.
 pub(super) fn open_reply(
     ctx: &RpcContext<'_>,
-    sink: impl ServerSink,
+    sink: DuplexSink<Frame>,
     outbox_bound: usize,
-) -> Connection {
+) -> (Connection, impl Future<Output = ()> + Send + use<>) {
     let inbox = Arc::new(Inbox::default());
     let (outbox, pump) = outbox(outbox_bound, Kick(inbox.clone()), sink);
     let (writing, written) = bounded(0);
-    ctx.spawn(guarded("write", async move {
-        let _writing: Sender<()> = writing;
-        write_pump(pump).await;
-    }));
-    Connection {
+    let connection = Connection {
         caller: Caller::of(ctx),
         inbox,
         outbox,
         written,
         left_alone: false,
-    }
+    };
+    let pump = async move {
+        let _writing: Sender<()> = writing;
+        write_pump(pump).await;
+    };
+    (connection, pump)
 }
 
 /// A panic in a pump would silently end the poll thread, and with it a good

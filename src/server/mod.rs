@@ -44,6 +44,7 @@ use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
 use crate::history::{HistoryError, Keep, Past, Store};
 use crate::rpc::{
     Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
+    Shares,
 };
 use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
@@ -88,8 +89,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How many such are awaited at once; more have left at once.
     pub max_away: usize,
-    /// How long the handshakes of a new connection may take, and a new stream
-    /// for its first frame.
+    /// How long the handshakes of a new connection may take, and a new call for
+    /// its first frame.
     pub first_frame: Duration,
     /// How long a connection may be without a call.
     pub idle: Duration,
@@ -291,6 +292,7 @@ impl Server {
             max_receive_bytes: settings.max_receive_bytes,
             max_streams: settings.max_per_connection,
             handshake: settings.first_frame,
+            question: settings.first_frame,
             idle: settings.idle,
         };
         let flood = Flood::new(settings.max_per_address);
@@ -304,7 +306,8 @@ impl Server {
         };
         let listener = Listener::new(settings.poll_threads, limits)
             .admit(admit, move |count| severing.metrics.severed(count));
-        let mut listener = health.serve(reflection(listener));
+        let shares = Shares::default();
+        let mut listener = health.serve(reflection(listener, &shares), &shares);
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);
         }

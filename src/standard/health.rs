@@ -4,11 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::rpc::{Connection, Listener, Streamed};
+use crate::rpc::{Connection, Listener, Share, Shares, Streamed};
 use crate::wire::{Ending, Health};
-
-/// Who may watch at the same time; more are refused.
-const MAX_WATCHES: usize = 128;
 
 /// What the health service says. Clones are one board.
 #[derive(Clone)]
@@ -28,7 +25,7 @@ struct State {
     serving: bool,
     /// No watcher comes any more.
     closed: bool,
-    watches: Vec<(String, Connection)>,
+    watches: Vec<(String, Connection, Share)>,
 }
 
 impl HealthBoard {
@@ -41,12 +38,13 @@ impl HealthBoard {
         }))
     }
 
-    /// Adds the service to a listener.
-    pub fn serve(&self, listener: Listener) -> Listener {
+    /// Adds the service to a listener. Each address may watch within its share.
+    pub fn serve(&self, listener: Listener, shares: &Shares) -> Listener {
         let (for_check, for_watch) = (self.clone(), self.clone());
+        let shares = shares.clone();
         listener.health(
             move |service| for_check.of(service),
-            move |service, streamed| for_watch.watch(service, streamed),
+            move |service, streamed| for_watch.watch(service, streamed, &shares),
         )
     }
 
@@ -70,19 +68,19 @@ impl HealthBoard {
         }
     }
 
-    fn watch(&self, service: String, streamed: Streamed) {
+    fn watch(&self, service: String, streamed: Streamed, shares: &Shares) {
         let connection = streamed.into_connection();
         let mut state = self.state();
-        state.watches.retain(|(_, watch)| !watch.is_over());
+        state.watches.retain(|(_, watch, _)| !watch.is_over());
         if state.closed {
             return connection.refuse(Ending::Stopping);
         }
-        if state.watches.len() >= MAX_WATCHES {
-            let words = format!("{MAX_WATCHES} watch already");
-            return connection.refuse(Ending::Limit(words));
-        }
+        let share = match shares.take(&connection.caller) {
+            Ok(share) => share,
+            Err(ending) => return connection.refuse(ending),
+        };
         show(&connection, self.health_of(&service, state.serving));
-        state.watches.push((service, connection));
+        state.watches.push((service, connection, share));
     }
 
     /// From now on the server serves.
@@ -112,7 +110,7 @@ impl HealthBoard {
         state.serving = false;
         state.closed = true;
         self.show_all(&state);
-        for (_, watch) in &state.watches {
+        for (_, watch, _) in &state.watches {
             watch.outbox().close(Ending::Stopping);
         }
     }
@@ -122,14 +120,14 @@ impl HealthBoard {
     pub fn end(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let watches = std::mem::take(&mut self.state().watches);
-        for (_, watch) in watches {
+        for (_, watch, _) in watches {
             let left = deadline.saturating_duration_since(Instant::now());
             watch.finish(Ending::Stopping, left);
         }
     }
 
     fn show_all(&self, state: &State) {
-        for (service, watch) in &state.watches {
+        for (service, watch, _) in &state.watches {
             show(watch, self.health_of(service, state.serving));
         }
     }

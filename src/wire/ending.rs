@@ -17,6 +17,12 @@ pub enum Ending {
     /// Nothing came within the time for the first frame.
     #[error("no JOIN came in time")]
     TooLate,
+    /// A call that asks something did not do so within that time.
+    #[error("no question came in time")]
+    Unasked,
+    /// Such a call has no question at all.
+    #[error("no question came")]
+    NoQuestion,
     /// A JOIN on a stream that has joined.
     #[error("this stream has joined already")]
     SecondJoin,
@@ -89,7 +95,8 @@ impl Ending {
         match self {
             Ending::Goodbye => "goodbye",
             Ending::NotJoined => "not_joined",
-            Ending::TooLate => "too_late",
+            Ending::TooLate | Ending::Unasked => "too_late",
+            Ending::NoQuestion => "no_question",
             Ending::SecondJoin => "second_join",
             Ending::Malformed(_) => "malformed",
             Ending::TooLarge { .. } => "too_large",
@@ -122,7 +129,7 @@ impl Ending {
             | Ending::BadSecret
             | Ending::Refused(Refused::Time(_)) => RpcStatusCode::INVALID_ARGUMENT,
             Ending::SecondJoin => RpcStatusCode::FAILED_PRECONDITION,
-            Ending::TooLate => RpcStatusCode::DEADLINE_EXCEEDED,
+            Ending::TooLate | Ending::Unasked => RpcStatusCode::DEADLINE_EXCEEDED,
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
             Ending::NoService(_) => RpcStatusCode::NOT_FOUND,
@@ -137,7 +144,7 @@ impl Ending {
             | Ending::Unreachable
             | Ending::TakenForLost
             | Ending::ReadAnew => RpcStatusCode::UNAVAILABLE,
-            Ending::Internal => RpcStatusCode::INTERNAL,
+            Ending::NoQuestion | Ending::Internal => RpcStatusCode::INTERNAL,
         }
     }
 

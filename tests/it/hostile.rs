@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{Dialler, Keepalive};
-use chitchat::wire::{ClientFrame, Join, PastAsk, Request};
+use chitchat::wire::{CHAT, ClientFrame, Join, PastAsk, Request};
 use crossbeam_channel::{Receiver, Sender, bounded, tick};
 
 use crate::support::{DEADLINE, Http2, Peer, TestServer, join};
@@ -275,7 +275,7 @@ fn attack(address: &str, dice: &mut Dice) {
         }
         6 => {
             let mut connection = Http2::connect(address);
-            connection.open_and_reset(1, dice.roll(100) as u32);
+            connection.open_and_reset(CHAT.name, 1, dice.roll(100) as u32);
         }
         7 => {
             // a stream that is told to end while it joins

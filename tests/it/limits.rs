@@ -14,8 +14,8 @@ use chitchat::wire::{
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{
-    CallOption, ChannelBuilder, Client, CompressionAlgorithms, Environment, RpcStatusCode,
-    WriteFlags,
+    CallOption, ChannelBuilder, Client, CompressionAlgorithms, Environment, RpcStatus,
+    RpcStatusCode, WriteFlags,
 };
 
 use crate::metrics::http;
@@ -192,6 +192,83 @@ const HARDLY_EVER: Rate = Rate {
     per_second: 0.001,
     burst: 1,
 };
+
+#[test]
+fn calls_whose_question_never_comes_keep_nobody_out_and_end() {
+    let server = TestServer::with(|s| {
+        s.poll_threads = 1;
+        s.first_frame = Duration::from_secs(1);
+    });
+    let mut silent = Http2::connect(&server.address);
+    let paths = [WHO.name, HISTORY.name, HEALTH_WATCH.name, REFLECT.name];
+    for (stream, path) in (1..).step_by(2).zip(paths.into_iter().cycle().take(80)) {
+        silent.call_as(path, stream);
+    }
+    Peer::join(&server.address, "Alex", 1);
+    for path in paths {
+        let mut silent = Http2::connect(&server.address);
+        silent.call_as(path, 1);
+        silent.until("no question came in time");
+    }
+}
+
+/// The status with which a call ends at once. What an answer says is of no
+/// interest, nor whether it can be read here.
+fn refusal<T>(first: grpcio::Result<T>) -> Option<RpcStatus> {
+    match first {
+        Err(grpcio::Error::RpcFailure(status)) => Some(status),
+        _ => None,
+    }
+}
+
+#[test]
+fn streams_that_are_nobodys_have_a_share_of_each_address() {
+    const SHARE: usize = 16;
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}/chat.sock", dir.path().display());
+    let server = TestServer::with(|s| s.listen.push(socket.clone()));
+    let env = Arc::new(Environment::new(1));
+    let connect = |address: &str| Client::new(ChannelBuilder::new(env.clone()).connect(address));
+    let (client, elsewhere) = (connect(&server.address), connect(&socket));
+    let reflect = |client: &Client| {
+        let (mut sink, mut answers) = client
+            .duplex_streaming(&raw(&REFLECT), CallOption::default())
+            .unwrap();
+        // An error says that the answer was faster.
+        let _ = block_on(sink.send((Vec::new(), WriteFlags::default())));
+        let refused = refusal(block_on(answers.next()).unwrap());
+        (refused, (sink, answers))
+    };
+    let watch = |client: &Client| {
+        let nothing = Vec::new();
+        let option = CallOption::default();
+        let answers = client.server_streaming(&raw(&HEALTH_WATCH), &nothing, option);
+        let mut answers = answers.unwrap();
+        let refused = refusal(block_on(answers.next()).unwrap());
+        (refused, answers)
+    };
+    let mut watches = Vec::new();
+    let mut reflections = Vec::new();
+    for _ in 0..SHARE / 2 {
+        watches.push(watch(&client));
+        reflections.push(reflect(&client));
+    }
+    let mut refused = watches.iter().map(|w| &w.0);
+    assert!(refused.all(Option::is_none));
+    let mut refused = reflections.iter().map(|r| &r.0);
+    assert!(refused.all(Option::is_none));
+    let words = "this server has 16 such streams from your address and takes no more";
+    for refused in [watch(&client).0, reflect(&client).0] {
+        let status = refused.expect("it is one too many");
+        assert_eq!(status.code(), RpcStatusCode::RESOURCE_EXHAUSTED);
+        assert_eq!(status.message(), words);
+    }
+    assert!(watch(&elsewhere).0.is_none() && reflect(&elsewhere).0.is_none());
+    drop(reflections.pop());
+    sooner_or_later("a place", || reflect(&client).0.is_none());
+    drop(watches.pop());
+    sooner_or_later("another place", || watch(&client).0.is_none());
+}
 
 #[test]
 fn a_stop_wakes_a_slowed_session() {

@@ -1,6 +1,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use chitchat::wire::CHAT;
+
 /// An HTTP/2 connection by hand (RFC 9113), for what no gRPC library does.
 pub struct Http2(TcpStream);
 
@@ -33,10 +35,10 @@ impl Http2 {
         let _ = self.0.write_all(&frame(kind, flags, stream, payload));
     }
 
-    /// Opens `Chat` calls, with the odd numbers from `first`, and takes each
-    /// back at once. Returns whether the connection is still open.
-    pub fn open_and_reset(&mut self, first: u32, calls: u32) -> bool {
-        let block = headers();
+    /// Opens calls of this path, with the odd numbers from `first`, and takes
+    /// each back at once. Returns whether the connection is still open.
+    pub fn open_and_reset(&mut self, path: &str, first: u32, calls: u32) -> bool {
+        let block = headers(path);
         let mut bytes = Vec::new();
         for stream in (first..).step_by(2).take(calls as usize) {
             bytes.extend(frame(1, 4, stream, &block)); // HEADERS, END_HEADERS
@@ -57,7 +59,12 @@ impl Http2 {
 
     /// Opens a `Chat` call, as stream 1.
     pub fn call(&mut self) {
-        self.frame(1, 4, 1, &headers()); // HEADERS, END_HEADERS
+        self.call_as(CHAT.name, 1);
+    }
+
+    /// Opens a call of this path, as a stream of this number.
+    pub fn call_as(&mut self, path: &str, stream: u32) {
+        self.frame(1, 4, stream, &headers(path)); // HEADERS, END_HEADERS
     }
 
     /// Opens a `Chat` call and joins.
@@ -103,18 +110,18 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The headers of a `Chat` call, each a literal without indexing (RFC 7541,
+/// The headers of a call, each a literal without indexing (RFC 7541,
 /// 6.2.2).
-fn headers() -> Vec<u8> {
+fn headers(path: &str) -> Vec<u8> {
     [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/itu.chitchat.ChatService/Chat"),
+        (":path", path),
         (":authority", "test"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]
-    .iter()
+    .into_iter()
     .flat_map(|(k, v)| [vec![0], text(k), text(v)].concat())
     .collect()
 }
