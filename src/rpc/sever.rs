@@ -4,8 +4,8 @@
 //! be read, and nothing else bounds what those calls cost.
 //!
 //! A handler names the connection of a call that is one too many. Where every
-//! poll thread is kept reading, no handler runs; then those connections are cut
-//! off from which more waits than is read at once.
+//! poll thread is kept reading, or calls have no handler, none does; then those
+//! connections are cut off from which more waits than is read at once.
 
 use std::collections::HashSet;
 use std::iter;
@@ -110,7 +110,7 @@ fn run(
             && reset(&|waiting, _| waiting >= READ_BYTES as u64) > 0
             && next_word <= Instant::now()
         {
-            log::warn!("connections that kept a poll thread from all others were reset");
+            log::warn!("connections that kept a thread of gRPC from all others were reset");
             next_word = Instant::now() + QUIET;
         }
     }
