@@ -282,7 +282,10 @@ impl Args {
         if self.tls_cert.is_some() {
             return Ok(());
         }
-        for address in self.listen.iter().filter(|a| is_exposed(a)) {
+        for address in &self.listen {
+            if !is_exposed(address)? {
+                continue;
+            }
             if !self.insecure {
                 bail!(
                     "others could read and change everything on its way to {address}: \

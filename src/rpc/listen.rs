@@ -165,7 +165,7 @@ impl Listener {
             };
             bound.push(bind(&mut server, address, credentials)?);
         }
-        let ports = bound.iter().filter_map(|address| port(address)).collect();
+        let ports = bound.iter().filter_map(|a| Some(parts(a)?.1)).collect();
         let _ = self.ports.set(ports); // it is set nowhere else
         Ok(Listening {
             _pulse: self.pulse,
@@ -175,11 +175,6 @@ impl Listener {
             _env: self.env,
         })
     }
-}
-
-/// The port in `HOST:PORT`.
-fn port(address: &str) -> Option<u16> {
-    address.rsplit_once(':')?.1.parse().ok()
 }
 
 /// A panic in a handler would silently end its poll thread.
@@ -201,39 +196,57 @@ fn bind(
     if address.contains('\0') {
         return Err(fail("not an address".to_owned()));
     }
+    // The core decodes it, and would not listen where we look.
+    let verbatim = address.replace('%', "%25");
     if let Some(path) = address.strip_prefix("unix:") {
         free_socket_path(path).map_err(fail)?;
-        return match server.add_listening_port(address, credentials) {
+        return match server.add_listening_port(verbatim, credentials) {
             Ok(_) => Ok(address.to_owned()),
             Err(_) => Err(fail("the socket cannot be made there".to_owned())),
         };
     }
-    // gRPC's core takes any number for a port and drops what is too much of it.
-    let Some((host, _)) = address
-        .rsplit_once(':')
-        .filter(|(_, port)| port.parse::<u16>().is_ok())
-    else {
-        return Err(fail(
-            "it must be HOST:PORT, [HOST]:PORT or unix:PATH".to_owned(),
-        ));
-    };
-    match server.add_listening_port(address, credentials) {
+    let (host, port) = parts(address).ok_or_else(|| fail(NO_ADDRESS.to_owned()))?;
+    match server.add_listening_port(verbatim, credentials) {
         Ok(port) => Ok(format!("{host}:{port}")),
         // The core keeps the reason to itself, so ask the system once more.
-        Err(_) => Err(fail(match TcpListener::bind(address) {
+        Err(_) => Err(fail(match TcpListener::bind((bare(host), port)) {
             Err(why) => why.to_string(),
             Ok(_) => "gRPC could not bind it".to_owned(),
         })),
     }
 }
 
-/// Whether other machines can reach a server that listens there. An address
-/// that is none cannot be bound either, so that it is not exposed.
-pub fn is_exposed(address: &str) -> bool {
-    !address.starts_with("unix:")
-        && address
-            .to_socket_addrs()
-            .is_ok_and(|mut all| all.any(|a| !a.ip().to_canonical().is_loopback()))
+const NO_ADDRESS: &str = "it must be HOST:PORT, [HOST]:PORT or unix:PATH";
+
+/// `HOST` and `PORT` of an address. gRPC's core takes any number for a port and
+/// drops what is too much of it.
+fn parts(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host, port.parse().ok()?))
+}
+
+/// A host without the brackets that an IPv6 address has before a port.
+fn bare(host: &str) -> &str {
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+/// Whether other machines can reach a server that listens there.
+///
+/// # Errors
+/// It cannot be told, since it is no address that is known here.
+pub fn is_exposed(address: &str) -> Result<bool, ListenError> {
+    if address.starts_with("unix:") {
+        return Ok(false);
+    }
+    let fail = |why: String| ListenError::Address {
+        address: address.to_owned(),
+        why,
+    };
+    let (host, port) = parts(address).ok_or_else(|| fail(NO_ADDRESS.to_owned()))?;
+    let all = (bare(host), port).to_socket_addrs();
+    let mut all = all.map_err(|why| fail(why.to_string()))?;
+    Ok(all.any(|a| !a.ip().to_canonical().is_loopback()))
 }
 
 /// gRPC's core takes a socket's path over from a living server without a word.

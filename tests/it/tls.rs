@@ -384,6 +384,16 @@ fn beyond_this_machine_only_the_explicit_listen_unencrypted() {
         let why = format!("on its way to {address}: encrypt with --tls-cert");
         assert!(err.last().unwrap().contains(&why), "{err:?}");
     }
+    // gRPC's core would decode them, and then listen everywhere.
+    for address in ["0.0.0%2E0:0", "%30.0.0.0:0", "%5B::%5D:0"] {
+        for insecure in [&[][..], &["--insecure"]] {
+            let args = [&args[..], &[address], insecure].concat();
+            let (status, _, err) = Program::start(&args).end();
+            assert_eq!(status.code(), Some(1));
+            let why = format!("cannot listen on {address}: ");
+            assert!(err.last().unwrap().contains(&why), "{err:?}");
+        }
+    }
     let mut server = Program::start(&[&args[..], &["0.0.0.0:0", "--insecure"]].concat());
     server.wait_for("listening on ");
     server.wait_for_error("0.0.0.0:0 is not encrypted: others can read and change everything");
