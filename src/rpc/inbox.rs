@@ -110,9 +110,9 @@ impl Inbox {
         end
     }
 
-    /// Sleeps. Returns false, early, when the session is kicked.
-    pub(super) fn sleep(&self, time: Duration) -> bool {
-        self.bell.1.recv_timeout(time).is_err()
+    /// Holds a message once the session was kicked.
+    pub(super) fn bell(&self) -> &Receiver<()> {
+        &self.bell.1
     }
 
     /// Ends the session's wait. Harmless afterwards.

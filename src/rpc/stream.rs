@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
 use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 use futures_util::ready;
@@ -61,9 +61,22 @@ impl Connection {
         self.inbox.take(requests)
     }
 
-    /// Sleeps. Returns false, early, when the session is kicked.
-    pub fn sleep(&self, time: Duration) -> bool {
-        self.inbox.sleep(time)
+    /// Sleeps.
+    ///
+    /// # Errors
+    /// Early, why nothing more is to be done: the session is kicked, or nothing
+    /// goes out any more. That much is known even while nobody reads because
+    /// much has come.
+    pub fn sleep(&self, time: Duration) -> Result<(), StreamEnd> {
+        select! {
+            recv(self.inbox.bell()) -> _ => Err(StreamEnd::Kicked),
+            // Who wants the session to end says so before the pump ends.
+            recv(self.written) -> _ => Err(match self.outbox.ending() {
+                Some(_) => StreamEnd::Kicked,
+                None => StreamEnd::Lost,
+            }),
+            default(time) => Ok(()),
+        }
     }
 
     /// A handle on the way out.

@@ -180,8 +180,8 @@ impl Session<'_> {
     fn take(&mut self, waiting: &mut Vec<Request>) -> Option<End> {
         let mut requests = waiting.drain(..).peekable();
         while requests.peek().is_some() {
-            if !self.keep_pace() {
-                return Some(self.ended(StreamEnd::Kicked));
+            if let Err(end) = self.keep_pace() {
+                return Some(self.ended(end));
             }
             let chair = self.seat.as_ref()?;
             let member = chair.key;
@@ -298,21 +298,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Waits until the member may speak. Returns false if the session is to
-    /// end: what is still to be said has no echo, and will be said again.
-    fn keep_pace(&mut self) -> bool {
+    /// Waits until the member may speak.
+    ///
+    /// # Errors
+    /// Why the session is to end: what is still to be said has no echo, and will
+    /// be said again.
+    fn keep_pace(&mut self) -> Result<(), StreamEnd> {
         let Some(pace) = &mut self.pace else {
-            return true;
+            return Ok(());
         };
         loop {
             let wait = pace.wait(Instant::now());
             if wait.is_zero() {
-                return true;
+                return Ok(());
             }
             self.house.metrics.slowed(wait);
-            if !self.connection.sleep(wait) {
-                return false;
-            }
+            self.connection.sleep(wait)?;
         }
     }
 

@@ -37,6 +37,12 @@ pub enum Ending {
         /// How many it may have.
         most: usize,
     },
+    /// A frame of more messages than are taken.
+    #[error("a frame of more than {most} messages")]
+    TooMany {
+        /// How many it may have.
+        most: usize,
+    },
     /// The name of a participant or a room is not one.
     #[error("{0}")]
     BadName(NameError),
@@ -99,7 +105,7 @@ impl Ending {
             Ending::NoQuestion => "no_question",
             Ending::SecondJoin => "second_join",
             Ending::Malformed(_) => "malformed",
-            Ending::TooLarge { .. } => "too_large",
+            Ending::TooLarge { .. } | Ending::TooMany { .. } => "too_large",
             Ending::BadName(_) => "bad_name",
             Ending::BadSecret => "bad_secret",
             Ending::Refused(_) => "refused",
@@ -133,9 +139,10 @@ impl Ending {
             Ending::Refused(_) => RpcStatusCode::ALREADY_EXISTS,
             Ending::OutOfRange(_) => RpcStatusCode::OUT_OF_RANGE,
             Ending::NoService(_) => RpcStatusCode::NOT_FOUND,
-            Ending::TooSlow | Ending::TooLarge { .. } | Ending::Limit(_) => {
-                RpcStatusCode::RESOURCE_EXHAUSTED
-            }
+            Ending::TooSlow
+            | Ending::TooLarge { .. }
+            | Ending::TooMany { .. }
+            | Ending::Limit(_) => RpcStatusCode::RESOURCE_EXHAUSTED,
             Ending::Unauthenticated(_) => RpcStatusCode::UNAUTHENTICATED,
             Ending::PermissionDenied(_) => RpcStatusCode::PERMISSION_DENIED,
             Ending::Replaced => RpcStatusCode::ABORTED,

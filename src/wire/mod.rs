@@ -31,7 +31,7 @@ pub use method::{
 pub use query::{
     Asked, HistoryQuery, Participant, RoomInfo, RoomList, RoomsQuery, Roster, WhoQuery,
 };
-pub use request::{ClientFrame, Join, PastAsk, Request, read_requests};
+pub use request::{ClientFrame, Join, MAX_REQUESTS, PastAsk, Request, read_requests};
 pub use sighting::{HEAD_BYTES, Sighting};
 pub use standard::{
     Described, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,

@@ -91,8 +91,12 @@ pub struct ClientFrame {
     pub requests: Vec<Request>,
 }
 
-/// Reads a frame of a client, if it has at most so many bytes, and adds what
-/// it holds to `requests`.
+/// Requests that one frame may hold. A small frame of tiny ones would take more
+/// than a hundred times its size. Clients count on it (`proto/chat.proto`).
+pub const MAX_REQUESTS: usize = 1024;
+
+/// Reads a frame of a client, if it has at most so many bytes and
+/// [`MAX_REQUESTS`], and adds what it holds to `requests`.
 ///
 /// # Errors
 /// How the stream of a client ends that sends such a frame; nothing is added.
@@ -101,9 +105,15 @@ pub fn read_requests(
     most: usize,
     requests: &mut Vec<Request>,
 ) -> Result<(), Ending> {
+    let before = requests.len();
     bounded(frame, most, |frame| {
         read_whole(frame, |bytes| add_requests(bytes, requests))
-    })
+    })?;
+    if requests.len() - before > MAX_REQUESTS {
+        requests.truncate(before);
+        return Err(Ending::TooMany { most: MAX_REQUESTS });
+    }
+    Ok(())
 }
 
 /// Reads a message of a client, if it has at most so many bytes.

@@ -9,7 +9,8 @@ use chitchat::chat::{Event, Kind};
 use chitchat::rpc::{CallError, Code, Dialled, Dialler, EventReader, FrameWriter, Keepalive};
 use chitchat::server::Rate;
 use chitchat::wire::{
-    ClientFrame, HEALTH_CHECK, HEALTH_WATCH, HISTORY, Join, REFLECT, Request, WHO, WhoQuery,
+    ClientFrame, HEALTH_CHECK, HEALTH_WATCH, HISTORY, Join, MAX_REQUESTS, REFLECT, Request, WHO,
+    WhoQuery,
 };
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
@@ -99,6 +100,34 @@ fn a_larger_frame_is_read_where_that_is_allowed() {
 }
 
 #[test]
+fn a_frame_holds_so_many_messages_and_no_more() {
+    let server = TestServer::start();
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let say = |sent| Request::Say {
+        text: "x".to_owned(),
+        to: String::new(),
+        sent,
+    };
+    let most = MAX_REQUESTS as i64;
+    alex.send((1..=most).map(say).collect());
+    alex.until("the last", |e| e.sent == most);
+    // The last is one that the fast way does not read.
+    for last in [say(0), Request::Leave { sent: 0 }] {
+        let mut peer = Peer::join(&server.address, "Many", 2);
+        peer.send((1..=most).map(say).chain([last]).collect());
+        let words = "a frame of more than 1024 messages".to_owned();
+        assert_eq!(peer.status(), (EXHAUSTED, words));
+    }
+    alex.send(vec![say(most + 1)]);
+    let heard = alex.until("its own words", |e| e.sent == most + 1);
+    let of_many = heard.iter().filter(|e| e.sender.as_ref() == "Many");
+    assert!(
+        of_many.clone().all(|e| e.kind != Kind::Message),
+        "{heard:?}"
+    );
+}
+
+#[test]
 fn a_compressed_frame_is_not_unpacked() {
     let server = TestServer::start();
     let channel = ChannelBuilder::new(Arc::new(Environment::new(1)))
@@ -153,45 +182,6 @@ fn a_question_that_is_too_large_or_none_is_refused_with_a_reason() {
         }
     }
 }
-
-#[test]
-fn who_is_too_fast_is_slowed_and_loses_nothing_and_others_are_not() {
-    let server = TestServer::with(|s| {
-        s.rate = Some(Rate {
-            per_second: 50.0,
-            burst: 5,
-        });
-    });
-    let mut fast = Peer::join(&server.address, "Fast", 1);
-    let mut calm = Peer::join(&server.address, "Calm", 2);
-    fast.next();
-    let begun = Instant::now();
-    for n in 1..=30 {
-        fast.say(&format!("line {n}"), n);
-    }
-    calm.say("meanwhile", 1);
-    let is_last = |e: &Event| e.text == "line 30";
-    let heard = calm.until("the last line", is_last);
-    assert!(
-        begun.elapsed() >= Duration::from_millis(500 - 10),
-        "{:?}",
-        begun.elapsed()
-    );
-    let place = heard.iter().position(|e| e.text == "meanwhile");
-    assert!(
-        place.is_some_and(|p| p < 29),
-        "calm was not slowed: {place:?}"
-    );
-    let lines = heard.iter().filter(|e| e.sender.as_ref() == "Fast");
-    let expected: Vec<_> = (1..=30).map(|n| format!("line {n}")).collect();
-    assert!(lines.map(|e| &e.text).eq(&expected), "in order, each once");
-}
-
-/// So slow that whoever waits for it waits for ever.
-const HARDLY_EVER: Rate = Rate {
-    per_second: 0.001,
-    burst: 1,
-};
 
 #[test]
 fn calls_whose_question_never_comes_keep_nobody_out_and_end() {
@@ -271,6 +261,45 @@ fn streams_that_are_nobodys_have_a_share_of_each_address() {
 }
 
 #[test]
+fn who_is_too_fast_is_slowed_and_loses_nothing_and_others_are_not() {
+    let server = TestServer::with(|s| {
+        s.rate = Some(Rate {
+            per_second: 50.0,
+            burst: 5,
+        });
+    });
+    let mut fast = Peer::join(&server.address, "Fast", 1);
+    let mut calm = Peer::join(&server.address, "Calm", 2);
+    fast.next();
+    let begun = Instant::now();
+    for n in 1..=30 {
+        fast.say(&format!("line {n}"), n);
+    }
+    calm.say("meanwhile", 1);
+    let is_last = |e: &Event| e.text == "line 30";
+    let heard = calm.until("the last line", is_last);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(500 - 10),
+        "{:?}",
+        begun.elapsed()
+    );
+    let place = heard.iter().position(|e| e.text == "meanwhile");
+    assert!(
+        place.is_some_and(|p| p < 29),
+        "calm was not slowed: {place:?}"
+    );
+    let lines = heard.iter().filter(|e| e.sender.as_ref() == "Fast");
+    let expected: Vec<_> = (1..=30).map(|n| format!("line {n}")).collect();
+    assert!(lines.map(|e| &e.text).eq(&expected), "in order, each once");
+}
+
+/// So slow that whoever waits for it waits for ever.
+const HARDLY_EVER: Rate = Rate {
+    per_second: 0.001,
+    burst: 1,
+};
+
+#[test]
 fn a_stop_wakes_a_slowed_session() {
     let server = TestServer::with(|s| s.rate = Some(HARDLY_EVER));
     let mut alex = Peer::join(&server.address, "Alex", 1);
@@ -285,6 +314,25 @@ fn a_stop_wakes_a_slowed_session() {
         begun.elapsed()
     );
     assert_eq!(alex.status(), (14, "the server is stopping".to_owned()));
+}
+
+#[test]
+fn a_slowed_session_ends_with_its_stream_however_much_has_come() {
+    let server = TestServer::with(|s| s.rate = Some(HARDLY_EVER));
+    let witness = Peer::join(&server.address, "Witness", 1);
+    let mut slowed = Peer::join(&server.address, "Slowed", 2);
+    let say = |sent| Request::Say {
+        text: "x".to_owned(),
+        to: String::new(),
+        sent,
+    };
+    for frame in 0..4 {
+        slowed.send((1..=200).map(|n| say(200 * frame + n)).collect());
+    }
+    slowed.until("the first echo", |e| e.sent == 1);
+    drop(slowed);
+    let heard = witness.until("the departure", |e| e.kind == Kind::Leave);
+    assert_eq!(heard.last().unwrap().sender.as_ref(), "Slowed");
 }
 
 #[test]
