@@ -21,6 +21,7 @@ use super::caller::network;
 use super::pulse::Pulse;
 use super::question::Waiting;
 use super::sever::Severer;
+use super::shares::Shares;
 use super::stream::{self, Connection};
 use super::tls::Certificates;
 use crate::wire::CHAT;
@@ -48,6 +49,7 @@ pub struct Listener {
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
     pub(super) waiting: Waiting,
+    pub(super) shares: Shares,
 }
 
 /// Why a server cannot listen.
@@ -83,6 +85,7 @@ impl Listener {
             ports: Arc::default(),
             certificates: None,
             stop,
+            shares: Shares::default(),
             waiting: Waiting::new(stopped.shared(), limits.question),
         }
     }

@@ -35,6 +35,5 @@ pub use listen::{ListenError, Listener, Listening, Stopping, is_exposed};
 pub use many::{Outgoing, OutgoingQueue, outgoing};
 pub use outbox::{Call, Outbox, Overflow, PastSender};
 pub use question::{Question, Reply, Streamed};
-pub use shares::{Share, Shares};
 pub use stream::{Connection, Kick};
 pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};

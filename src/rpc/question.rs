@@ -141,11 +141,12 @@ impl Listener {
         })
     }
 
-    /// Serves a call whose answer is a stream.
-    pub(super) fn streamed<Q: Send + 'static>(
+    /// Serves a call whose answer is a stream, and keeps what `answer` returns
+    /// until that has ended.
+    pub(super) fn streamed<Q: Send + 'static, K: Send + 'static>(
         self,
         method: &Method<Asked<Q>, Frame>,
-        answer: impl Fn(Question<Q>, Streamed) + Clone + Send + 'static,
+        answer: impl Fn(Question<Q>, Streamed) -> K + Clone + Send + 'static,
     ) -> Self {
         let waiting = self.waiting.clone();
         self.begin(method, move |ctx, mut queries, sink| {
@@ -153,17 +154,20 @@ impl Listener {
             let password = password_of(ctx);
             let (connection, pump) = stream::open_reply(ctx, sink, REPLY_OUTBOX);
             ctx.spawn(guarded("write", async move {
-                match waiting.first(&mut queries).await {
-                    Err(ending) => connection.refuse(ending),
+                let _kept = match waiting.first(&mut queries).await {
+                    Err(ending) => {
+                        connection.refuse(ending);
+                        None
+                    }
                     Ok(query) => {
                         let question = Question {
                             query,
                             caller: connection.caller.clone(),
                             password,
                         };
-                        answer(question, Streamed(connection));
+                        Some(answer(question, Streamed(connection)))
                     }
-                }
+                };
                 pump.await;
                 drop(queries); // as above
             }));

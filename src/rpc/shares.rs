@@ -17,7 +17,7 @@ const MOST_OF_ONE: usize = 16;
 
 /// What there is of them. Clones are one.
 #[derive(Clone, Default)]
-pub struct Shares(Arc<Mutex<Taken>>);
+pub(super) struct Shares(Arc<Mutex<Taken>>);
 
 #[derive(Default)]
 struct Taken {
@@ -27,7 +27,7 @@ struct Taken {
 }
 
 /// One of them; given back when it is dropped.
-pub struct Share {
+pub(super) struct Share {
     shares: Shares,
     network: Option<IpAddr>,
 }
@@ -38,7 +38,7 @@ impl Shares {
     ///
     /// # Errors
     /// There are too many: how the stream ends.
-    pub fn take(&self, caller: &Caller) -> Result<Share, Ending> {
+    pub(super) fn take(&self, caller: &Caller) -> Result<Share, Ending> {
         let mut taken = self.taken();
         if taken.all >= MOST {
             let words = format!("this server has {MOST} such streams and takes no more");

@@ -7,7 +7,7 @@ use grpcio::{DuplexSink, RequestStream, WriteFlags};
 use super::caller::Caller;
 use super::listen::Listener;
 use super::question::{Question, Streamed, Waiting};
-use super::shares::{Share, Shares};
+use super::shares::Share;
 use super::stream::guarded;
 use crate::wire::{
     Asked, Ending, HEALTH_CHECK, HEALTH_WATCH, Health, HealthQuery, REFLECT, REFLECT_V1ALPHA,
@@ -15,13 +15,15 @@ use crate::wire::{
 };
 
 impl Listener {
-    /// Serves the health service. Both functions run on poll threads and must
-    /// return at once; what `watch` gets, it may keep.
+    /// Serves the health service; each address may watch within its share. Both
+    /// functions run on poll threads and must return at once; what `watch` gets,
+    /// it may keep.
     pub fn health(
         self,
         check: impl Fn(&str) -> Health + Clone + Send + 'static,
         watch: impl Fn(String, Streamed) + Clone + Send + 'static,
     ) -> Self {
+        let shares = self.shares.clone();
         self.unary(&HEALTH_CHECK, move |asked, reply| {
             let HealthQuery(service) = asked.query;
             reply.send(match check(&service) {
@@ -32,7 +34,12 @@ impl Listener {
         .streamed(
             &HEALTH_WATCH,
             move |asked: Question<HealthQuery>, streamed| {
-                watch(asked.query.0, streamed);
+                let share = shares.take(&asked.caller);
+                match &share {
+                    Ok(_) => watch(asked.query.0, streamed),
+                    Err(ending) => streamed.into_connection().refuse(ending.clone()),
+                }
+                share
             },
         )
     }
@@ -42,12 +49,11 @@ impl Listener {
     /// at once.
     pub fn reflection(
         mut self,
-        shares: &Shares,
         answer: impl Fn(ReflectQuery) -> ReflectReply + Clone + Send + 'static,
     ) -> Self {
         for method in [&REFLECT, &REFLECT_V1ALPHA] {
-            let (shares, answer) = (shares.clone(), answer.clone());
-            let waiting = self.waiting.clone();
+            let (shares, waiting) = (self.shares.clone(), self.waiting.clone());
+            let answer = answer.clone();
             self = self.begin(method, move |ctx, queries, sink| {
                 let share = shares.take(&Caller::of(ctx));
                 let (answer, waiting) = (answer.clone(), waiting.clone());

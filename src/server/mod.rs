@@ -44,7 +44,6 @@ use crate::chat::{MAX_REMEMBERED, MemberKey, SessionNo, first_of};
 use crate::history::{HistoryError, Keep, Past, Store};
 use crate::rpc::{
     Certificates, ConnectionLimits, Keepalive, ListenError, Listener, Listening, MAX_RECEIVE_BYTES,
-    Shares,
 };
 use crate::standard::{HealthBoard, reflection};
 use crate::trace::LogSink;
@@ -306,8 +305,7 @@ impl Server {
         };
         let listener = Listener::new(settings.poll_threads, limits)
             .admit(admit, move |count| severing.metrics.severed(count));
-        let shares = Shares::default();
-        let mut listener = health.serve(reflection(listener, &shares), &shares);
+        let mut listener = health.serve(reflection(listener));
         if let Some(certificates) = settings.certificates {
             listener = listener.encrypted(certificates);
         }

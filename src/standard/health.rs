@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::rpc::{Connection, Listener, Share, Shares, Streamed};
+use crate::rpc::{Connection, Listener, Streamed};
 use crate::wire::{Ending, Health};
 
 /// What the health service says. Clones are one board.
@@ -25,7 +25,7 @@ struct State {
     serving: bool,
     /// No watcher comes any more.
     closed: bool,
-    watches: Vec<(String, Connection, Share)>,
+    watches: Vec<(String, Connection)>,
 }
 
 impl HealthBoard {
@@ -38,13 +38,12 @@ impl HealthBoard {
         }))
     }
 
-    /// Adds the service to a listener. Each address may watch within its share.
-    pub fn serve(&self, listener: Listener, shares: &Shares) -> Listener {
+    /// Adds the service to a listener.
+    pub fn serve(&self, listener: Listener) -> Listener {
         let (for_check, for_watch) = (self.clone(), self.clone());
-        let shares = shares.clone();
         listener.health(
             move |service| for_check.of(service),
-            move |service, streamed| for_watch.watch(service, streamed, &shares),
+            move |service, streamed| for_watch.watch(service, streamed),
         )
     }
 
@@ -68,19 +67,15 @@ impl HealthBoard {
         }
     }
 
-    fn watch(&self, service: String, streamed: Streamed, shares: &Shares) {
+    fn watch(&self, service: String, streamed: Streamed) {
         let connection = streamed.into_connection();
         let mut state = self.state();
-        state.watches.retain(|(_, watch, _)| !watch.is_over());
+        state.watches.retain(|(_, watch)| !watch.is_over());
         if state.closed {
             return connection.refuse(Ending::Stopping);
         }
-        let share = match shares.take(&connection.caller) {
-            Ok(share) => share,
-            Err(ending) => return connection.refuse(ending),
-        };
         show(&connection, self.health_of(&service, state.serving));
-        state.watches.push((service, connection, share));
+        state.watches.push((service, connection));
     }
 
     /// From now on the server serves.
@@ -110,7 +105,7 @@ impl HealthBoard {
         state.serving = false;
         state.closed = true;
         self.show_all(&state);
-        for (_, watch, _) in &state.watches {
+        for (_, watch) in &state.watches {
             watch.outbox().close(Ending::Stopping);
         }
     }
@@ -120,14 +115,14 @@ impl HealthBoard {
     pub fn end(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let watches = std::mem::take(&mut self.state().watches);
-        for (_, watch, _) in watches {
+        for (_, watch) in watches {
             let left = deadline.saturating_duration_since(Instant::now());
             watch.finish(Ending::Stopping, left);
         }
     }
 
     fn show_all(&self, state: &State) {
-        for (service, watch, _) in &state.watches {
+        for (service, watch) in &state.watches {
             show(watch, self.health_of(service, state.serving));
         }
     }

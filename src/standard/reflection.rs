@@ -4,13 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::rpc::{Listener, Shares};
+use crate::rpc::Listener;
 use crate::wire::{Described, ReflectAnswer, ReflectAsk, described};
 
 /// Adds the reflection service to a listener.
-pub fn reflection(listener: Listener, shares: &Shares) -> Listener {
+pub fn reflection(listener: Listener) -> Listener {
     let index = Arc::new(Index::new(described()));
-    listener.reflection(shares, move |query| {
+    listener.reflection(move |query| {
         let answer = index.answer(&query.ask());
         query.reply(answer)
     })

@@ -22,6 +22,7 @@ mod participant;
 mod passwords;
 mod past;
 mod program;
+mod questions;
 mod real_runs;
 mod resume;
 mod rooms;
