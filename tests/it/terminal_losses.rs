@@ -61,9 +61,11 @@ fn whoever_was_too_slow_is_told_so_and_misses_nothing() {
         assert!(sent < 200_000, "a stopped client is still in the room");
     }
     talker.say("the last word", sent + 1);
+    // What it says is soon off the screen.
+    let bytes = alex.record();
     alex.run("fg");
-    alex.wait_for("too slow: the outbox was full");
-    alex.wait_for("back in the room;");
+    bytes.until("too slow: the outbox was full");
+    bytes.until("back in the room;");
     alex.wait_for("Talker: the last word");
     alex.line("and I am here");
     talker.until("the line", |e| e.text == "and I am here");
