@@ -1,6 +1,7 @@
 //! What the system tells of a process, and how many files this one may open.
 
 use std::io;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -60,19 +61,19 @@ pub(super) fn allow_open_files(needed: u64) -> io::Result<u64> {
     Ok(raised)
 }
 
-/// As long as it lives the main thread, and those that it starts, wake up to a
+/// As long as it lives this thread, and those that it starts, wake up to a
 /// microsecond after the time for which they asked instead of 50: an open loop
 /// sends on time. A server that is started afterwards must not inherit that: it
-/// would rest for shorter than any other does.
-pub(super) struct Prompt(());
+/// would rest for shorter than any other does. It must not go to another thread.
+pub(super) struct Prompt(PhantomData<*const ()>);
 
-const SLACK: &str = "/proc/self/timerslack_ns";
+const SLACK: &str = "/proc/thread-self/timerslack_ns";
 
 impl Prompt {
     pub(super) fn begin() -> Self {
         // Where it is not possible, the latencies are a little higher.
         let _ = std::fs::write(SLACK, "1000");
-        Self(())
+        Self(PhantomData)
     }
 }
 

@@ -21,7 +21,7 @@
 
 use serde_json::{Value, json};
 
-use super::{End, Happening};
+use super::Happening;
 use crate::chat::Event;
 
 /// The object for an event of `room`.
@@ -59,12 +59,7 @@ pub(super) fn object(happening: &Happening, room: &str) -> Value {
             "retry_ms": u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
         }),
         Happening::Ended(end) => {
-            let why = match end {
-                End::Left => "left".to_owned(),
-                End::Unreachable { why, .. } | End::Refused { why, .. } | End::Gone { why, .. } => {
-                    why.to_string()
-                }
-            };
+            let why = end.why().map_or("left".to_owned(), ToString::to_string);
             let unsent = end.unsent();
             json!({"kind": "ended", "room": room, "why": why, "unsent": unsent})
         }

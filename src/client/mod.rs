@@ -125,6 +125,16 @@ pub enum End {
 }
 
 impl End {
+    /// Why, unless it left.
+    pub fn why(&self) -> Option<&CallError> {
+        match self {
+            End::Left => None,
+            End::Unreachable { why, .. } | End::Refused { why, .. } | End::Gone { why, .. } => {
+                Some(why)
+            }
+        }
+    }
+
     /// Messages that have no echo.
     pub fn unsent(&self) -> usize {
         match self {

@@ -87,6 +87,8 @@ impl Code {
     /// The names that callers branch on.
     pub const CANCELLED: Code = Code(1);
     /// See gRPC's list of status codes.
+    pub const INVALID_ARGUMENT: Code = Code(3);
+    /// See gRPC's list of status codes.
     pub const OUT_OF_RANGE: Code = Code(11);
     /// See gRPC's list of status codes.
     pub const RESOURCE_EXHAUSTED: Code = Code(8);

@@ -121,6 +121,8 @@ impl Watch {
         // The first gives itself its name when it has begun, which may be now.
         if aside >= time / MORE_PART || self.aside.told.is_empty() {
             self.aside = Aside::find();
+            // Where there are many threads, that took a while.
+            (self.looked, self.used) = (Instant::now(), processor_time());
         }
         self.missed = match self.is_calm || (self.have_come_round() && !reads_aside) {
             true => 0,

@@ -301,8 +301,8 @@ impl Session<'_> {
     /// Waits until the member may speak.
     ///
     /// # Errors
-    /// Why the session is to end: what is still to be said has no echo, and will
-    /// be said again.
+    /// Why the session is to end. What is still to be said has no echo: whoever
+    /// resumes says it again, and whoever is gone takes it along.
     fn keep_pace(&mut self) -> Result<(), StreamEnd> {
         let Some(pace) = &mut self.pace else {
             return Ok(());

@@ -61,7 +61,7 @@ pub fn visits(log: &Log) -> Vec<Visit> {
             match entry.what {
                 // Where it does not say of which room, there is but one.
                 What::Lost if entry.room == NO_NAME => open.clear(),
-                What::Lost | What::Send if begins || entry.what == What::Lost => {
+                what if begins || what == What::Lost => {
                     open.remove(&room);
                 }
                 _ => {}

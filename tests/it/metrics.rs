@@ -137,6 +137,10 @@ fn the_page_tells_how_a_shared_log_does() {
     for address in [&one, &other] {
         shows(address, &["chitchat_away 1"]);
     }
+    let _aske = Peer::ask(&servers[1].address, with_secret("Aske", 2));
+    for address in [&one, &other] {
+        shows(address, &["chitchat_away 0"]);
+    }
 
     redis.kill();
     alex.say("meanwhile", 20);

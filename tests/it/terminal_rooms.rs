@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chitchat::chat::MAX_AHEAD;
+
 use crate::support::{Peer, Program, TestServer, Tmux};
 
 #[test]
@@ -79,6 +81,32 @@ fn where_a_room_cannot_be_opened_the_client_says_so_and_stays() {
     aske.until("the line", |e| e.text == "still here");
     alex.keys(&["C-d"]);
     assert_eq!(alex.ended(), 0);
+}
+
+#[test]
+fn a_room_that_is_far_behind_in_time_can_be_joined_all_the_same() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    for n in 1..=2 {
+        // The furthest ahead that the room takes.
+        aske.say("far ahead", n * MAX_AHEAD);
+    }
+    alex.wait_until("both", |screen| screen.matches("far ahead").count() == 2);
+    alex.line("/join ops");
+    alex.wait_for("from here on #ops");
+    alex.line("hello");
+    alex.wait_for("Alex: hello");
+}
+
+#[test]
+fn another_server_is_asked_for_a_room_too() {
+    let full = TestServer::with(|s| s.max_sessions = 0);
+    let server = TestServer::start();
+    let both = format!("{},{}", full.address, server.address);
+    let alex = Tmux::client(80, 24, "Alex", &both, "");
+    alex.line("/join ops");
+    alex.wait_for("from here on #ops");
 }
 
 #[test]

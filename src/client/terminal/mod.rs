@@ -33,7 +33,7 @@ use rustyline::{ColorMode, CompletionType, Config, Editor, EventHandler, KeyEven
 
 use super::{End, Happening, MOST_WAITING, Participant, SayError, Settings, Voice};
 use crate::chat::{DEFAULT_ROOM, MAX_TEXT_CHARS, Name};
-use crate::rpc::CallError;
+use crate::rpc::{CallError, Code};
 use ask::{Asker, Question};
 use command::{COMMANDS, Typed};
 use helper::{ClearOrLeave, Typing};
@@ -41,7 +41,7 @@ use known::Known;
 use modes::KeyByKey;
 use paint::Painter;
 use reflow::Reflow;
-use screen::{Entered, Screen, Show};
+use screen::{NextRoom, Screen, Show};
 use stage::Stage;
 
 pub use colour::Colours;
@@ -413,31 +413,20 @@ impl Main {
         let Some(here) = all.last() else {
             return again();
         };
-        let (participant, happenings) = match here.start_another(settings.clone()) {
-            Ok(started) => started,
-            Err(why) => {
-                self.tell(self.painter.wrong(&format!("/join: {why}")));
+        let entered = match enter(here.start_another(settings.clone()), &settings) {
+            // There the room's clock is too far behind this one: it takes
+            // somebody who has seen nothing yet.
+            Err((_, Some(Code::INVALID_ARGUMENT))) => {
+                enter(Participant::start(settings.clone()), &settings)
+            }
+            entered => entered,
+        };
+        let (participant, happenings, first) = match entered {
+            Ok(entered) => entered,
+            Err((why, _)) => {
+                self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
                 return again();
             }
-        };
-        let first = loop {
-            let why = match happenings.recv() {
-                Ok(first @ Happening::Event { .. }) => break first,
-                Ok(Happening::Ended(end)) => words(&end),
-                // Whoever waits for an answer has one. Where only this server
-                // cannot be reached, another one may.
-                Ok(Happening::Lost { why, .. })
-                    if !matches!(why, CallError::Unreachable { .. }) =>
-                {
-                    participant.voice().leave();
-                    why.to_string()
-                }
-                Ok(_) => continue,
-                Err(_) => return again(),
-            };
-            participant.join();
-            self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
-            return again();
         };
         let before = std::mem::replace(&mut self.voice, participant.voice());
         self.settings = settings;
@@ -445,7 +434,7 @@ impl Main {
         all.push(participant);
         let shown = shown_room(&self.settings.room);
         // Before the other room can end: then the screen knows what follows.
-        let _ = self.show.send(Show::Room(Entered {
+        let _ = self.show.send(Show::Room(NextRoom {
             happenings,
             voice: self.voice.clone(),
             room: self.settings.room.clone(),
@@ -467,20 +456,46 @@ impl Main {
     }
 }
 
+/// A participant that is in its room, what it is told, and the first of it.
+type Entered = (Participant, Receiver<Happening>, Happening);
+
+/// Waits until a participant is in its room, or the last of the servers has
+/// said why not. Then it returns that, with the status if there is one.
+fn enter(
+    started: io::Result<(Participant, Receiver<Happening>)>,
+    settings: &Settings,
+) -> Result<Entered, (String, Option<Code>)> {
+    let (participant, happenings) = started.map_err(|why| (why.to_string(), None))?;
+    let mut asked = 0;
+    let why = loop {
+        match happenings.recv() {
+            Ok(first @ Happening::Event { .. }) => return Ok((participant, happenings, first)),
+            Ok(Happening::Ended(end)) => break end.why().cloned(),
+            // It would go on trying, while nobody reads what is typed.
+            Ok(Happening::Lost { why, .. }) => {
+                asked += 1;
+                if asked >= settings.servers.len() {
+                    participant.voice().leave();
+                    break Some(why);
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break None,
+        }
+    };
+    participant.join();
+    let code = match &why {
+        Some(CallError::Status { code, .. }) => Some(*code),
+        _ => None,
+    };
+    Err((why.map_or("left".to_owned(), |why| why.to_string()), code))
+}
+
 /// The row of a line that the editor has wiped, taken back.
 fn erase_row(editor: &LineEditor) {
     if editor.helper().is_some_and(|typing| typing.vanishes.get()) {
         let mut out = io::stdout();
         // Without a terminal there is nothing to tidy.
         let _ = out.write_all(b"\x1b[A\r").and_then(|()| out.flush());
-    }
-}
-
-fn words(end: &End) -> String {
-    match end {
-        End::Left => "left".to_owned(),
-        End::Unreachable { why, .. } | End::Refused { why, .. } | End::Gone { why, .. } => {
-            why.to_string()
-        }
     }
 }

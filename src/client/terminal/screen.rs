@@ -17,7 +17,7 @@ use super::ask::{Asker, Question};
 use super::known::Known;
 use super::paint::Painter;
 use super::stage::Stage;
-use crate::chat::{Event, Kind};
+use crate::chat::{Event, Kind, sanitise};
 use crate::client::{End, Happening, Voice};
 use crate::rpc::CallError;
 
@@ -38,11 +38,11 @@ pub(super) enum Show {
     /// Finished lines.
     Text(String),
     /// This room, once there is nothing more of the one before.
-    Room(Entered),
+    Room(NextRoom),
 }
 
 /// A room that was joined after another.
-pub(super) struct Entered {
+pub(super) struct NextRoom {
     pub(super) happenings: Receiver<Happening>,
     pub(super) voice: Voice,
     pub(super) room: String,
@@ -62,7 +62,7 @@ pub(super) struct Screen<P> {
     pub(super) shown: Receiver<Show>,
     pub(super) show: Sender<Show>,
     /// Rooms that are shown when the ones before have ended.
-    pub(super) next_rooms: VecDeque<Entered>,
+    pub(super) next_rooms: VecDeque<NextRoom>,
     /// Joins and leaves that have no line yet.
     pub(super) crowd: Vec<(Event, Option<i64>, bool)>,
     /// When they get one.
@@ -130,6 +130,12 @@ impl<P: ExternalPrinter> Screen<P> {
         let Some(next) = self.next_rooms.pop_front() else {
             return Some(end);
         };
+        if end.unsent() > 0 {
+            let (room, unsent) = (sanitise(&self.room), end.unsent());
+            lines.push_str(
+                &(self.painter).wrong(&format!("{room}: messages without an echo: {unsent}")),
+            );
+        }
         lines.push_str(&next.words);
         self.known.forget_names();
         self.happenings = next.happenings;
@@ -158,7 +164,7 @@ impl<P: ExternalPrinter> Screen<P> {
                 self.flush_crowd(lines);
                 lines.push_str(&text);
             }
-            Show::Room(entered) => self.next_rooms.push_back(entered),
+            Show::Room(next) => self.next_rooms.push_back(next),
         }
     }
 
