@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -67,20 +68,26 @@ pub(super) fn allow_open_files(needed: u64) -> io::Result<u64> {
 /// would rest for shorter than any other does. It must not go to another thread.
 pub(super) struct Prompt(PhantomData<*const ()>);
 
-const SLACK: &str = "/proc/thread-self/timerslack_ns";
-
 impl Prompt {
     pub(super) fn begin() -> Self {
-        // Where it is not possible, the latencies are a little higher.
-        let _ = std::fs::write(SLACK, "1000");
+        set_slack(NonZeroU64::new(1000));
         Self(PhantomData)
     }
 }
 
 impl Drop for Prompt {
     fn drop(&mut self) {
-        let _ = std::fs::write(SLACK, "0"); // what it was when the program began
+        set_slack(None);
     }
+}
+
+/// Sets this thread's slack, in nanoseconds, or what it was when it began. Where
+/// that is not possible, latencies are a little higher.
+fn set_slack(nanos: Option<NonZeroU64>) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_current_timer_slack(nanos);
+    #[cfg(not(target_os = "linux"))]
+    let _ = nanos;
 }
 
 #[cfg(test)]
@@ -90,10 +97,10 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_server_that_is_started_after_a_load_rests_as_long_as_any_other() {
-        let slack = || std::fs::read_to_string(SLACK).unwrap();
+        let slack = || rustix::thread::current_timer_slack().unwrap();
         let before = slack();
         let prompt = Prompt::begin();
-        assert_eq!(slack(), "1000\n");
+        assert_eq!(slack(), 1000);
         drop(prompt);
         assert_eq!(slack(), before);
     }
