@@ -10,6 +10,7 @@
 mod ask;
 mod colour;
 mod command;
+mod enter;
 mod helper;
 mod known;
 mod modes;
@@ -31,11 +32,12 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{ColorMode, CompletionType, Config, Editor, EventHandler, KeyEvent};
 
-use super::{End, Happening, MOST_WAITING, Participant, SayError, Settings, Voice};
+use super::{End, MOST_WAITING, Participant, SayError, Settings, Voice};
 use crate::chat::{DEFAULT_ROOM, MAX_TEXT_CHARS, Name};
-use crate::rpc::{CallError, Code};
+use crate::rpc::Code;
 use ask::{Asker, Question};
 use command::{COMMANDS, Typed};
+use enter::enter;
 use helper::{ClearOrLeave, Typing};
 use known::Known;
 use modes::KeyByKey;
@@ -454,41 +456,6 @@ impl Main {
             log::warn!("cannot keep a typed line in {}: {why}", path.display());
         }
     }
-}
-
-/// A participant that is in its room, what it is told, and the first of it.
-type Entered = (Participant, Receiver<Happening>, Happening);
-
-/// Waits until a participant is in its room, or the last of the servers has
-/// said why not. Then it returns that, with the status if there is one.
-fn enter(
-    started: io::Result<(Participant, Receiver<Happening>)>,
-    settings: &Settings,
-) -> Result<Entered, (String, Option<Code>)> {
-    let (participant, happenings) = started.map_err(|why| (why.to_string(), None))?;
-    let mut asked = 0;
-    let why = loop {
-        match happenings.recv() {
-            Ok(first @ Happening::Event { .. }) => return Ok((participant, happenings, first)),
-            Ok(Happening::Ended(end)) => break end.why().cloned(),
-            // It would go on trying, while nobody reads what is typed.
-            Ok(Happening::Lost { why, .. }) => {
-                asked += 1;
-                if asked >= settings.servers.len() {
-                    participant.voice().leave();
-                    break Some(why);
-                }
-            }
-            Ok(_) => {}
-            Err(_) => break None,
-        }
-    };
-    participant.join();
-    let code = match &why {
-        Some(CallError::Status { code, .. }) => Some(*code),
-        _ => None,
-    };
-    Err((why.map_or("left".to_owned(), |why| why.to_string()), code))
 }
 
 /// The row of a line that the editor has wiped, taken back.
