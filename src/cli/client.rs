@@ -144,11 +144,7 @@ impl Args {
             .map(PastAsk::Last)
             .or(self.after.map(PastAsk::After));
         let settings = Settings {
-            servers: config
-                .text("server")
-                .split(',')
-                .map(|s| s.trim().to_owned())
-                .collect(),
+            servers: super::servers(config.text("server")),
             name,
             id: random_id()?,
             room,

@@ -69,7 +69,7 @@ impl Args {
             "" => DEFAULT_SERVER,
             named => named,
         };
-        named.split(',').map(|s| s.trim().to_owned()).collect()
+        super::servers(named)
     }
 
     fn print(&self, access: Access) -> Result<(), Failure> {

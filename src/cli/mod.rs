@@ -80,6 +80,11 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// The addresses in a list of servers that share their rooms.
+fn servers(list: &str) -> Vec<String> {
+    list.split(',').map(|s| s.trim().to_owned()).collect()
+}
+
 /// Tells people something on standard error. Without anybody to read it, it is
 /// lost, and nothing else.
 fn tell(what: &str) {

@@ -287,6 +287,16 @@ mod tests {
         }
     }
 
+    /// Somebody who joined and sent «a» and «b», and when.
+    fn after_two_messages(clock: &mut LamportClock) -> (Conversation, i64, i64) {
+        let mut me = Conversation::default();
+        me.begin(None, clock);
+        me.hear(&heard(2, 1, Kind::Join, 1), true, clock);
+        let [a, b] = ["a", "b"].map(|text| me.say(text, "", clock).unwrap());
+        assert_eq!(me.next_out().len(), 2);
+        (me, a, b)
+    }
+
     #[test]
     fn every_send_is_later_than_all_that_was_heard() {
         let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
@@ -305,14 +315,8 @@ mod tests {
 
     #[test]
     fn what_has_no_echo_goes_out_again_after_a_loss() {
-        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
-        me.begin(None, clock);
-        me.hear(&heard(2, 1, Kind::Join, 1), true, clock);
-        let (a, b) = (
-            me.say("a", "", clock).unwrap(),
-            me.say("b", "", clock).unwrap(),
-        );
-        assert_eq!(me.next_out().len(), 2);
+        let clock = &mut LamportClock::default();
+        let (mut me, a, b) = after_two_messages(clock);
         assert!(!me.may_send());
         me.hear(&heard(5, 2, Kind::Message, a), true, clock);
         assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(5)));
@@ -333,14 +337,8 @@ mod tests {
 
     #[test]
     fn nothing_goes_out_again_before_the_past_has_been_heard() {
-        let (mut me, clock) = (Conversation::default(), &mut LamportClock::default());
-        me.begin(None, clock);
-        me.hear(&heard(2, 1, Kind::Join, 1), true, clock);
-        let (a, b) = (
-            me.say("a", "", clock).unwrap(),
-            me.say("b", "", clock).unwrap(),
-        );
-        assert_eq!(me.next_out().len(), 2);
+        let clock = &mut LamportClock::default();
+        let (mut me, a, b) = after_two_messages(clock);
         assert_eq!(me.begin(None, clock).1, Some(PastAsk::After(2)));
         let mut echo = heard(5, 2, Kind::Message, a);
         echo.replayed = true;

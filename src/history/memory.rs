@@ -125,8 +125,8 @@ impl Filling {
     }
 }
 
-impl Memory {
-    fn keep(&self, group: &[Record]) {
+impl Journal for Arc<Memory> {
+    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         for record in group {
             if let Some((event, audience)) = &record.event {
@@ -134,12 +134,6 @@ impl Memory {
                 past.push(event, *audience, self.keep);
             }
         }
-    }
-}
-
-impl Journal for Arc<Memory> {
-    fn append(&mut self, group: &[Record]) -> Result<(), HistoryError> {
-        self.keep(group);
         Ok(())
     }
 }

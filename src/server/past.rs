@@ -17,8 +17,8 @@ const MOST_LAST: u32 = 100_000;
 /// their turn at the history.
 const STRIDE: u32 = 4096;
 
-/// To ask for the last so many events is to ask for all that are kept, for
-/// which nothing need be found.
+/// Whoever asks for the last so many asks for all that are kept: for that
+/// nothing need be found.
 pub(super) const EVERYTHING: PastAsk = PastAsk::Last(u32::MAX);
 
 /// A walk through a room's past, for one viewer.
