@@ -7,23 +7,28 @@
 //! nobody serves have no handler at all: the core reads them on threads of its
 //! own, and its poll threads come round, but only to their ends.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::poll_fn;
 use futures_util::task::AtomicWaker;
 use grpcio::{ChannelBuilder, Client, Environment};
+use rustix::thread::gettid;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Time between two looks.
 const BEAT: Duration = Duration::from_millis(25);
 
-/// A poll thread that has not come round for so many beats is kept. Under honest
-/// load none was as late as 75 ms; the worst was when 1,000 clients came at once.
-const MISSED: usize = 3;
+/// A poll thread that has run for so long without coming round is kept. Under
+/// honest load none did; the worst was when 1,000 clients came at once. One that
+/// does not get to run, on a machine with much else to do, is no sign of a flood.
+const KEPT: Duration = Duration::from_millis(75);
+
+/// Looks in a row at which the core's own threads are reading a flood.
+const READ_ASIDE: usize = 3;
 
 /// The core's own threads take at least this part of the time where they read a
 /// flood (half of it or more, measured), and no more than a twenty-fifth under any
@@ -45,10 +50,11 @@ pub(super) struct Pulse(Vec<Arc<Beat>>);
 
 /// Feels the pulse, on a thread that is no poll thread.
 pub(super) struct Watch {
-    beats: Vec<Arc<Beat>>,
+    /// With the processor time of the thread when it was asked last.
+    beats: Vec<(Arc<Beat>, Duration)>,
     aside: Aside,
-    /// Beats in a row that one of them missed.
-    missed: usize,
+    /// Looks in a row at which those of the core were reading a flood.
+    read_aside: usize,
     /// When it looked last, and the processor time of this process then.
     looked: Instant,
     used: Duration,
@@ -61,6 +67,8 @@ struct Beat {
     /// Whether its thread was asked to come round and has not done so since.
     is_awaited: AtomicBool,
     is_over: AtomicBool,
+    /// Where the system tells what its thread has run (Linux).
+    told: OnceLock<PathBuf>,
 }
 
 impl Pulse {
@@ -73,6 +81,7 @@ impl Pulse {
             // This channel never has a call, so it is never dialled.
             let channel = ChannelBuilder::new(env.clone()).connect("unix:");
             Client::new(channel).spawn(come_round(beat.clone()));
+            beat.task.wake(); // it then knows its thread
             beat
         });
         Self(beats.collect())
@@ -81,9 +90,9 @@ impl Pulse {
     /// A way to feel it.
     pub(super) fn watch(&self) -> Watch {
         Watch {
-            beats: self.0.clone(),
+            beats: self.0.iter().map(|b| (b.clone(), Duration::ZERO)).collect(),
             aside: Aside::find(),
-            missed: 0,
+            read_aside: 0,
             looked: Instant::now(),
             used: processor_time(),
             is_calm: true,
@@ -124,24 +133,35 @@ impl Watch {
             // Where there are many threads, that took a while.
             (self.looked, self.used) = (Instant::now(), processor_time());
         }
-        self.missed = match self.is_calm || (self.have_come_round() && !reads_aside) {
+        self.read_aside = match self.is_calm || !reads_aside {
             true => 0,
-            false => self.missed + 1,
+            false => self.read_aside + 1,
         };
-        self.missed >= MISSED
+        self.does_one_not_come_round() || self.read_aside >= READ_ASIDE
     }
 
-    /// Whether all have, since this was asked last. Asks again those that have.
-    fn have_come_round(&self) -> bool {
-        let mut all = true;
-        for beat in &self.beats {
-            if !beat.is_awaited.swap(true, Ordering::AcqRel) {
+    /// Asks those again that have come round, unless it is calm.
+    fn does_one_not_come_round(&mut self) -> bool {
+        let mut is_one_kept = false;
+        for (beat, asked) in &mut self.beats {
+            if beat.is_awaited.load(Ordering::Acquire) {
+                let is_over = beat.is_over.load(Ordering::Acquire);
+                is_one_kept |= !is_over && beat.run_time().saturating_sub(*asked) >= KEPT;
+            } else if !self.is_calm {
+                *asked = beat.run_time();
+                beat.is_awaited.store(true, Ordering::Release);
                 beat.task.wake();
-            } else if !beat.is_over.load(Ordering::Acquire) {
-                all = false;
             }
         }
-        all
+        is_one_kept
+    }
+}
+
+impl Beat {
+    /// Of its thread, once that has come round for the first time.
+    fn run_time(&self) -> Duration {
+        let told = self.told.get().and_then(|told| run_time(told));
+        told.unwrap_or_default()
     }
 }
 
@@ -173,17 +193,20 @@ impl Aside {
 
     /// What they took since this was asked last.
     fn lap(&mut self) -> Duration {
-        let nanos = |told| -> Option<u64> {
-            let told = std::fs::read_to_string(told).ok()?;
-            told.split(' ').next()?.parse().ok()
-        };
-        let now = Duration::from_nanos(self.told.iter().filter_map(nanos).sum());
+        let now: Duration = self.told.iter().filter_map(|told| run_time(told)).sum();
         now.saturating_sub(std::mem::replace(&mut self.last, now))
     }
 }
 
 async fn come_round(beat: Arc<Beat>) {
+    // It begins on the thread that starts it, and goes on on its own.
+    let starter = gettid();
     poll_fn(|cx| {
+        let thread = gettid();
+        if thread != starter {
+            let told = || format!("/proc/self/task/{}/schedstat", thread.as_raw_pid()).into();
+            beat.told.get_or_init(told);
+        }
         // Registered before the look: who asks after it wakes this again.
         beat.task.register(cx.waker());
         beat.is_awaited.store(false, Ordering::Release);
@@ -195,6 +218,13 @@ async fn come_round(beat: Arc<Beat>) {
     .await;
 }
 
+/// How long a thread has run, by its `schedstat`.
+fn run_time(told: &Path) -> Option<Duration> {
+    let told = std::fs::read_to_string(told).ok()?;
+    let nanos = told.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
+}
+
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
@@ -202,6 +232,7 @@ fn processor_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
     use futures_channel::oneshot;
     use grpcio::EnvBuilder;
 
@@ -247,9 +278,34 @@ mod tests {
         may_go.store(true, Ordering::Release);
         look_until(&mut watch, false);
         drop(pulse);
-        for _ in 0..3 * MISSED {
+        look_in_vain(&mut watch);
+    }
+
+    #[test]
+    fn a_poll_thread_that_does_not_get_to_run_is_not_kept() {
+        let env = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let pulse = Pulse::of(&env);
+        let mut watch = pulse.watch();
+        let (begin, begun) = oneshot::channel();
+        let (stands, is_standing) = bounded(0);
+        let (go, may_go) = bounded::<()>(0);
+        let channel = ChannelBuilder::new(env.clone()).connect("unix:");
+        Client::new(channel).spawn(async move {
+            let _ = begun.await; // from here on it is on a poll thread
+            let _ = stands.send(());
+            let _ = may_go.recv();
+        });
+        begin.send(()).unwrap();
+        is_standing.recv_timeout(PATIENCE).unwrap();
+        look_in_vain(&mut watch);
+        drop(go);
+    }
+
+    fn look_in_vain(watch: &mut Watch) {
+        let begun = processor_time();
+        while processor_time() < begun + 3 * KEPT {
             work();
-            assert!(!watch.is_one_kept(), "there is nobody who could be");
+            assert!(!watch.is_one_kept(), "no poll thread is");
         }
     }
 }
