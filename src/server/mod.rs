@@ -388,7 +388,7 @@ impl Server {
         self.health.end(left().mul_f64(0.2));
         self.listening.end(stopping, left().mul_f64(0.8));
         if let Some(scrape) = self.scrape {
-            scrape.stop();
+            scrape.stop(left());
         }
         if let Some(sharing) = self.sharing {
             sharing.join(left());

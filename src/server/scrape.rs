@@ -1,13 +1,18 @@
 //! The page of metrics over HTTP, for Prometheus. One thread answers one
 //! question after the other; nobody waits for it.
+//!
+//! Whoever asks has a moment for it, and of what it sends nothing is read but the
+//! head of its first request: so nobody keeps others from the page for long, and
+//! nobody the server from its stop.
 
-use std::net::SocketAddr;
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
-use tiny_http::{Header, Method, Request, Response};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use super::journal::Message;
 use super::metrics::{Now, Outboxes};
@@ -17,34 +22,52 @@ use super::{House, StartError, thread};
 /// after the group that it keeps.
 const MEASURE: Duration = Duration::from_secs(5);
 
+/// How long a client may take to ask, and to take what it is answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest head of a request that is read, in bytes.
+const MAX_HEAD: usize = 8 * 1024;
+
+/// How long nobody is accepted where nobody can be: descriptors may be free
+/// again.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
 /// The server of the page.
 pub(super) struct Scrape {
-    http: Arc<tiny_http::Server>,
     address: SocketAddr,
-    thread: JoinHandle<()>,
+    /// Closed to end it.
+    quit: PipeWriter,
+    /// Disconnected when it has ended.
+    ended: Receiver<()>,
 }
 
 impl Scrape {
     /// Serves `/metrics` at this address.
     pub(super) fn start(address: &str, house: &Arc<House>) -> Result<Self, StartError> {
-        let fail = |why: String| StartError::Metrics {
+        let fail = |why: io::Error| StartError::Metrics {
             address: address.to_owned(),
-            why,
+            why: why.to_string(),
         };
-        let http = tiny_http::Server::http(address).map_err(|why| fail(why.to_string()))?;
-        let bound = http.server_addr().to_ip();
-        let bound = bound.ok_or_else(|| fail("not an address".to_owned()))?;
-        let http = Arc::new(http);
-        let (answering, house) = (http.clone(), house.clone());
-        let thread = thread("metrics", move || {
-            for request in answering.incoming_requests() {
-                answer(&house, request);
+        let listener = TcpListener::bind(address).map_err(fail)?;
+        // Who was there when somebody was to be accepted may have gone.
+        listener.set_nonblocking(true).map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        let (quits, quit) = pipe().map_err(fail)?;
+        let (end, ended) = bounded(0);
+        let house = house.clone();
+        thread("metrics", move || {
+            let _end: Sender<()> = end;
+            if let Err(why) = run(&house, &listener, &quits) {
+                log::error!("the metrics are served no more: {why}");
             }
         })?;
         Ok(Self {
-            http,
-            address: bound,
-            thread,
+            address,
+            quit,
+            ended,
         })
     }
 
@@ -52,35 +75,83 @@ impl Scrape {
         self.address
     }
 
-    /// Ends it.
-    pub(super) fn stop(self) {
-        self.http.unblock();
-        if self.thread.join().is_err() {
-            log::error!("the metrics thread panicked");
+    /// Ends it. Whoever is asking at that moment is not waited for for longer
+    /// than `patience`.
+    pub(super) fn stop(self, patience: Duration) {
+        drop(self.quit);
+        let _ = self.ended.recv_timeout(patience); // it ends by itself
+    }
+}
+
+/// Answers until `quits` is closed at its other end.
+fn run(house: &House, listener: &TcpListener, quits: &PipeReader) -> io::Result<()> {
+    let mut is_said = false;
+    loop {
+        let quit = PollFd::new(quits, PollFlags::IN);
+        let mut events = [quit.clone(), PollFd::new(listener, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut events, None))?;
+        if !events[0].revents().is_empty() {
+            return Ok(());
+        }
+        match listener.accept() {
+            // An error means that nobody waits for the answer any more.
+            Ok((client, _)) => {
+                let _ = answer(house, client);
+                is_said = false;
+            }
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => {
+                if !std::mem::replace(&mut is_said, true) {
+                    log::warn!("nobody can ask for the metrics now: {why}");
+                }
+                retry_on_intr(|| poll(&mut [quit.clone()], Some(&PAUSE)))?;
+            }
         }
     }
 }
 
-fn answer(house: &House, request: Request) {
-    let respond = |code: u16, text: String| {
-        let kind = Header::from_bytes("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-        let response = Response::from_string(text).with_status_code(code);
-        match kind {
-            Ok(kind) => response.with_header(kind),
-            Err(()) => response,
-        }
-    };
-    let path = request.url().split('?').next().unwrap_or_default();
-    let response = match (request.method(), path) {
-        (Method::Get, "/metrics") => match page(house) {
-            Some(page) => respond(200, page),
-            None => respond(503, "the server is stopping\n".to_owned()),
+fn answer(house: &House, mut client: TcpStream) -> io::Result<()> {
+    client.set_nonblocking(false)?; // some systems hand down the listener's way
+    client.set_write_timeout(Some(PATIENCE))?;
+    let head = head(&mut client)?;
+    let mut words = head.split(' ');
+    let (method, target) = (words.next(), words.next().unwrap_or_default());
+    let path = target.split('?').next();
+    let (status, text) = match (method, path) {
+        (Some("GET"), Some("/metrics")) => match page(house) {
+            Some(page) => ("200 OK", page),
+            None => (
+                "503 Service Unavailable",
+                "the server is stopping\n".to_owned(),
+            ),
         },
-        (Method::Get, _) => respond(404, "see /metrics\n".to_owned()),
-        _ => respond(405, "only GET\n".to_owned()),
+        (Some("GET"), _) => ("404 Not Found", "see /metrics\n".to_owned()),
+        _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
     };
-    // An error means that nobody waits for it any more.
-    let _ = request.respond(response);
+    let length = text.len();
+    let response = format!(
+        "HTTP/1.1 {status}\r\n\
+         Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{text}"
+    );
+    client.write_all(response.as_bytes())
+}
+
+/// The head of a request, however many pieces it comes in.
+fn head(client: &mut TcpStream) -> io::Result<String> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut head, mut chunk) = (Vec::new(), [0; 1024]);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        // None left is an error.
+        client.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now())))?;
+        let read = client.read(&mut chunk)?;
+        if read == 0 || head.len() + read > MAX_HEAD {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        head.extend_from_slice(&chunk[..read]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 fn page(house: &House) -> Option<String> {

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
 
 use crate::support::{
-    DEADLINE, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
+    DEADLINE, Http2, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
 };
 
 /// What an HTTP server answers.
@@ -193,6 +194,54 @@ fn a_member_that_is_let_go_is_counted() {
     while !http(&address, "GET /metrics").lines().any(|l| l == counted) {
         assert!(begun.elapsed() < DEADLINE, "it is never counted");
     }
+}
+
+#[test]
+fn whoever_asks_for_the_metrics_keeps_nobody_from_them_nor_the_server_from_its_end() {
+    let (mut server, _) = Program::server(&["--metrics", "127.0.0.1:0"]);
+    let address = server.metrics_address();
+    let line = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
+    let asks = |text: String| {
+        let mut client = TcpStream::connect(&address).unwrap();
+        let _ = client.write_all(text.as_bytes()); // it may be too much
+        client
+    };
+    let _stays = [
+        asks(String::new()),
+        asks(line.to_owned()),
+        asks(format!("{line}X: {}", "x".repeat(100_000))),
+        asks(format!("{line}\r\n").repeat(1000)),
+        asks(format!("{line}Content-Length: 5000\r\n\r\n")),
+        asks(format!("{line}Content-Length: 1000000000000000\r\n\r\n")),
+        asks(format!("{line}Transfer-Encoding: chunked\r\n\r\n")),
+    ];
+    has(&http(&address, "GET /metrics"), "chitchat_members 0");
+    server.signal("-TERM");
+    assert!(server.end().0.success());
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
+fn the_metrics_are_there_again_when_descriptors_are() {
+    const MOST: usize = 100;
+    let limited = format!("ulimit -n {MOST}; exec \"$@\"");
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    let server = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+    let metrics = ["--metrics", "127.0.0.1:0"];
+    let all = [&["-c", &limited, "sh", program], &server[..], &metrics].concat();
+    let mut server = Program::start_other(Path::new("sh"), &all);
+    let line = server.wait_for("listening on ");
+    let address = line.trim_start_matches("listening on ");
+    let metrics = server.metrics_address();
+    let others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
+    let numbers = format!("/proc/{}/fd", server.id());
+    sooner_or_later("all descriptors to be taken", || {
+        std::fs::read_dir(&numbers).unwrap().count() >= MOST
+    });
+    let _waits = TcpStream::connect(&metrics).unwrap();
+    server.wait_for_error("nobody can ask for the metrics now");
+    drop(others);
+    has(&http(&metrics, "GET /metrics"), "chitchat_members 0");
 }
 
 #[test]
