@@ -42,7 +42,7 @@ const UNCOMPRESSED: i32 = 1;
 /// have a shorter keepalive than this server, but not one that floods it.
 const LEAST_PING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What one connection may cost the server.
+/// What connections may cost the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// How a dead client is found.
@@ -58,6 +58,9 @@ pub struct ConnectionLimits {
     pub question: Duration,
     /// How long a connection may be without a call.
     pub idle: Duration,
+    /// Answers of all connections that may wait for clients that do not take
+    /// them.
+    pub max_answers: usize,
 }
 
 pub(super) fn server(env: &Arc<Environment>, limits: ConnectionLimits) -> ChannelBuilder {

@@ -16,6 +16,7 @@ use grpcio::{
     ServerCredentials, ServiceBuilder,
 };
 
+use super::answers::Answers;
 use super::args::{self, ConnectionLimits};
 use super::caller::network;
 use super::pulse::Pulse;
@@ -49,6 +50,7 @@ pub struct Listener {
     /// Dropped when the server begins to stop.
     stop: oneshot::Sender<()>,
     pub(super) waiting: Waiting,
+    pub(super) answers: Answers,
     pub(super) shares: Shares,
 }
 
@@ -87,6 +89,7 @@ impl Listener {
             stop,
             shares: Shares::default(),
             waiting: Waiting::new(stopped.shared(), limits.question),
+            answers: Answers::at_most(limits.max_answers),
         }
     }
 

@@ -8,6 +8,7 @@
 //! A pump never blocks and never panics: it runs on a thread that serves a
 //! good part of all clients. What it may wait for, it waits for as a future.
 
+mod answers;
 mod args;
 mod caller;
 mod dial;

@@ -326,6 +326,7 @@ mod tests {
         handshake: PATIENCE,
         question: PATIENCE,
         idle: PATIENCE,
+        max_answers: 1,
     };
 
     fn frame(time: i64) -> Frame {

@@ -14,6 +14,7 @@ use futures_util::sink::SinkExt;
 use futures_util::stream::StreamExt;
 use grpcio::{DuplexSink, Method, RequestStream, WriteFlags};
 
+use super::answers::Answers;
 use super::caller::{Caller, password_of};
 use super::listen::Listener;
 use super::patience::Patience;
@@ -116,14 +117,14 @@ impl Listener {
         method: &Method<Asked<Q>, A>,
         answer: impl Fn(Question<Q>, Reply<A>) + Clone + Send + 'static,
     ) -> Self {
-        let waiting = self.waiting.clone();
+        let (waiting, answers) = (self.waiting.clone(), self.answers.clone());
         self.begin(method, move |ctx, mut queries, sink| {
-            let (waiting, answer) = (waiting.clone(), answer.clone());
+            let (waiting, answers, answer) = (waiting.clone(), answers.clone(), answer.clone());
             let (caller, password) = (Caller::of(ctx), password_of(ctx));
             ctx.spawn(guarded("question", async move {
                 let (tell, told) = oneshot::channel();
                 match waiting.first(&mut queries).await {
-                    Err(ending) => Reply(tell).send(Err(ending)),
+                    Err(ending) => Reply(tell).send(Err(ending), ()),
                     Ok(query) => {
                         let question = Question {
                             query,
@@ -134,7 +135,7 @@ impl Listener {
                     }
                 }
                 // An error means that the client has not waited.
-                let _ = reply(told, sink).await;
+                let _ = reply(told, sink, &answers).await;
                 // Not before: it would cancel the call.
                 drop(queries);
             }));
@@ -178,26 +179,39 @@ impl Listener {
 /// A poll thread hands the answer over, so that no other thread waits for a
 /// client that does not read.
 async fn reply<A>(
-    told: oneshot::Receiver<Result<A, Ending>>,
+    told: oneshot::Receiver<Told<A>>,
     mut sink: DuplexSink<A>,
+    answers: &Answers,
 ) -> grpcio::Result<()> {
-    let too_many = || Err(Ending::Limit("too many questions at once".to_owned()));
-    match told.await.unwrap_or_else(|_| too_many()) {
+    let Ok((answer, _kept)) = told.await else {
+        let ending = Ending::Limit("too many questions at once".to_owned());
+        return sink.fail(ending.to_status()).await;
+    };
+    match answer {
         Ok(answer) => {
-            sink.send((answer, WriteFlags::default())).await?;
+            let sent = sink.send((answer, WriteFlags::default()));
+            match select(sent, answers.set_out()).await {
+                Either::Left((sent, _)) => sent?,
+                // Dropping the sink cancels the call.
+                Either::Right(_) => return Ok(()),
+            }
             sink.close().await
         }
         Err(ending) => sink.fail(ending.to_status()).await,
     }
 }
 
+/// What a call is answered, and what is kept for as long as the answer is.
+type Told<T> = (Result<T, Ending>, Box<dyn Send>);
+
 /// The answer to a unary call. Dropping it says that there are too many.
-pub struct Reply<T>(oneshot::Sender<Result<T, Ending>>);
+pub struct Reply<T>(oneshot::Sender<Told<T>>);
 
 impl<T> Reply<T> {
-    /// Answers. Waits for nothing.
-    pub fn send(self, answer: Result<T, Ending>) {
-        let _ = self.0.send(answer); // the call may be over
+    /// Answers. Waits for nothing; `kept` is dropped when the answer has gone
+    /// out, or nobody is to get it any more.
+    pub fn send(self, answer: Result<T, Ending>, kept: impl Send + 'static) {
+        let _ = self.0.send((answer, Box::new(kept))); // the call may be over
     }
 }
 

@@ -26,10 +26,11 @@ impl Listener {
         let shares = self.shares.clone();
         self.unary(&HEALTH_CHECK, move |asked, reply| {
             let HealthQuery(service) = asked.query;
-            reply.send(match check(&service) {
+            let answer = match check(&service) {
                 Health::Unknown => Err(Ending::NoService(service)),
                 health => Ok(health),
-            });
+            };
+            reply.send(answer, ());
         })
         .streamed(
             &HEALTH_WATCH,

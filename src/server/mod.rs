@@ -293,6 +293,8 @@ impl Server {
             handshake: settings.first_frame,
             question: settings.first_frame,
             idle: settings.idle,
+            // So that there is always one left for a new question.
+            max_answers: settings.max_questions / 2,
         };
         let flood = Flood::new(settings.max_per_address);
         let (dropping, severing) = (house.clone(), house.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::House;
 use super::past::{EVERYTHING, Walk};
-use super::quota::Quota;
+use super::quota::{Quota, Share};
 use crate::chat::Name;
 use crate::rpc::{Connection, Listener, Question};
 use crate::wire::{Ending, HistoryQuery, Participant, RoomInfo, RoomList, Roster, WhoQuery};
@@ -19,19 +19,20 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
     listener
         .who(move |asked, reply| {
             let house = for_who.clone();
-            on_own_thread(&for_who, &for_who.questions, move || {
-                reply.send(ask(&house, &asked).and_then(|()| who(&house, &asked.query)));
+            on_own_thread(&for_who, &for_who.questions, move |share| {
+                let answer = ask(&house, &asked).and_then(|()| who(&house, &asked.query));
+                reply.send(answer, share);
             });
         })
         .rooms(move |asked, reply| {
             let house = for_rooms.clone();
-            on_own_thread(&for_rooms, &for_rooms.questions, move || {
-                reply.send(ask(&house, &asked).map(|()| rooms(&house)));
+            on_own_thread(&for_rooms, &for_rooms.questions, move |share| {
+                reply.send(ask(&house, &asked).map(|()| rooms(&house)), share);
             });
         })
         .history(move |asked, streamed| {
             let house = for_history.clone();
-            on_own_thread(&for_history, &for_history.threads, move || {
+            on_own_thread(&for_history, &for_history.threads, move |_share| {
                 let connection = streamed.into_connection();
                 let no = house.next_session();
                 let ending = match house
@@ -50,16 +51,13 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
 }
 
 /// A call that gets no thread is dropped, and with that refused or cancelled.
-fn on_own_thread(house: &House, quota: &Arc<Quota>, answer: impl FnOnce() + Send + 'static) {
+/// `answer` gets the call's share of `quota`.
+fn on_own_thread(house: &House, quota: &Arc<Quota>, answer: impl FnOnce(Share) + Send + 'static) {
     let Some(share) = quota.take() else {
         house.metrics.dropped();
         return;
     };
-    let answer = move || {
-        answer();
-        drop(share);
-    };
-    if let Err(why) = super::thread("query", answer) {
+    if let Err(why) = super::thread("query", move || answer(share)) {
         log::warn!("cannot answer a question: {why}");
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chitchat::wire::{HEALTH_CHECK, HEALTH_WATCH, HISTORY, REFLECT, WHO};
+use chitchat::rpc::{Dialler, Keepalive};
+use chitchat::wire::{HEALTH_CHECK, HEALTH_WATCH, HISTORY, REFLECT, ROOMS, WHO};
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{
@@ -12,7 +13,8 @@ use grpcio::{
     RpcStatusCode, WriteFlags,
 };
 
-use crate::support::{Http2, Peer, TestServer, raw, sooner_or_later};
+use crate::metrics::http;
+use crate::support::{DEADLINE, Http2, Peer, TestServer, raw, sooner_or_later};
 
 #[test]
 fn a_compressed_frame_is_not_unpacked() {
@@ -68,6 +70,27 @@ fn a_question_that_is_too_large_or_none_is_refused_with_a_reason() {
             assert!(status.message().starts_with(words), "{status:?}");
         }
     }
+}
+
+#[test]
+fn of_answers_that_nobody_takes_the_oldest_are_given_up() {
+    let server = TestServer::with(|s| {
+        s.max_questions = 4;
+        s.metrics = Some("127.0.0.1:0".to_owned());
+    });
+    let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
+    let dialled = dialled.unwrap();
+    let mut stuck = Http2::connect_stuck(&server.address);
+    for stream in (1..).step_by(2).take(10) {
+        stuck.ask([ROOMS.name, WHO.name][stream as usize / 2 % 2], stream);
+        stuck.until_answered(stream);
+        sooner_or_later("an answer for whoever takes it", || dialled.rooms().is_ok());
+    }
+    // Of the two last ones the first was given up for the last that was taken.
+    let page = || http(&server.metrics_address(), "GET /metrics");
+    sooner_or_later("one to be left", || {
+        page().contains("chitchat_questions 1\n")
+    });
 }
 
 #[test]

@@ -67,6 +67,18 @@ impl Http2 {
         self.frame(1, 4, stream, &headers(path)); // HEADERS, END_HEADERS
     }
 
+    /// Opens a call of this path that asks with an empty message, and nothing
+    /// more.
+    pub fn ask(&mut self, path: &str, stream: u32) {
+        self.call_as(path, stream);
+        self.frame(0, 1, stream, &[0; 5]); // DATA, END_STREAM
+    }
+
+    /// Reads until the server has begun to answer this stream.
+    pub fn until_answered(&mut self, stream: u32) {
+        self.until_bytes(&[&[1, 4][..], &stream.to_be_bytes()].concat()); // HEADERS
+    }
+
     /// Opens a `Chat` call and joins.
     pub fn join(&mut self, name: &str, id: u8) {
         self.call();
@@ -92,9 +104,13 @@ impl Http2 {
 
     /// Reads until the server has sent something that contains `what`.
     pub fn until(&mut self, what: &str) {
+        self.until_bytes(what.as_bytes());
+    }
+
+    fn until_bytes(&mut self, what: &[u8]) {
         let mut seen: Vec<u8> = Vec::new();
         let mut chunk = [0; 4096];
-        while !seen.windows(what.len()).any(|w| w == what.as_bytes()) {
+        while !seen.windows(what.len()).any(|w| w == what) {
             let n = self.0.read(&mut chunk).expect("the server answers");
             assert!(n > 0, "the server closed the connection");
             seen.extend(&chunk[..n]);
