@@ -35,17 +35,19 @@ pub(super) fn serve(listener: Listener, house: &Arc<House>) -> Listener {
             on_own_thread(&for_history, &for_history.threads, move |_share| {
                 let connection = streamed.into_connection();
                 let no = house.next_session();
-                let ending = match house
+                let place = house
                     .sessions
-                    .enter(no, &connection.caller, connection.kick())
-                {
-                    Ok(_place) => ask(&house, &asked)
+                    .enter(no, &connection.caller, connection.kick());
+                let ending = match &place {
+                    Ok(_) => ask(&house, &asked)
                         .and_then(|()| history(&house, &asked.query, &connection))
                         .err()
                         .unwrap_or(Ending::Goodbye),
-                    Err(ending) => ending,
+                    Err(ending) => ending.clone(),
                 };
+                house.metrics.ended(&ending);
                 connection.finish(ending, LAST_FRAMES);
+                drop(place);
             });
         })
 }

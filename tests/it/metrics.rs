@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
+use chitchat::rpc::{Dialler, Keepalive};
+use chitchat::wire::{HistoryQuery, PastAsk};
 
 use crate::support::{
     DEADLINE, Http2, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
@@ -242,6 +244,21 @@ fn the_metrics_are_there_again_when_descriptors_are() {
     server.wait_for_error("nobody can ask for the metrics now");
     drop(others);
     has(&http(&metrics, "GET /metrics"), "chitchat_members 0");
+}
+
+#[test]
+fn the_page_tells_how_a_history_ends() {
+    let server = TestServer::with(|s| s.metrics = Some("127.0.0.1:0".to_owned()));
+    let _alex = Peer::join(&server.address, "Alex", 1);
+    let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
+    let future = HistoryQuery {
+        room: String::new(),
+        past: Some(PastAsk::After(1000)),
+    };
+    let mut history = dialled.unwrap().history(&future).unwrap();
+    assert!(history.recv().is_err());
+    let page = http(&server.metrics_address(), "GET /metrics");
+    has(&page, "chitchat_refused_total{reason=\"out_of_range\"} 1");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chitchat::rpc::{Dialler, Keepalive};
-use chitchat::wire::{HEALTH_CHECK, HEALTH_WATCH, HISTORY, REFLECT, ROOMS, WHO};
+use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
+use chitchat::wire::{HEALTH_CHECK, HEALTH_WATCH, HISTORY, HistoryQuery, REFLECT, ROOMS, WHO};
 use futures_executor::block_on;
 use futures_util::{SinkExt, StreamExt};
 use grpcio::{
@@ -91,6 +91,33 @@ fn of_answers_that_nobody_takes_the_oldest_are_given_up() {
     sooner_or_later("one to be left", || {
         page().contains("chitchat_questions 1\n")
     });
+}
+
+#[test]
+fn a_history_has_its_place_until_its_client_has_taken_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}/chat.sock", dir.path().display());
+    let server = TestServer::with(|s| {
+        s.listen.push(socket.clone());
+        s.max_per_address = 1;
+    });
+    let _member = Peer::join(&socket, "Alex", 1);
+    let mut stuck = Http2::connect_stuck(&server.address);
+    stuck.ask(HISTORY.name, 1);
+    stuck.until_answered(1);
+    let dialled = Dialler::new(Keepalive::default()).dial(&server.address, DEADLINE);
+    let dialled = dialled.unwrap();
+    let everything = HistoryQuery {
+        room: String::new(),
+        past: None,
+    };
+    let another = || dialled.history(&everything).unwrap().recv();
+    let Err(CallError::Status { code, message }) = another() else {
+        panic!("there are two from one address");
+    };
+    assert_eq!(code, Code::RESOURCE_EXHAUSTED, "{message}");
+    stuck.close();
+    sooner_or_later("the place to be free", || another().is_ok());
 }
 
 #[test]
