@@ -284,12 +284,15 @@ impl Keeper {
         }
         let calls = if self.history.is_some() {
             self.metrics.committed(self.records.len(), begun.elapsed());
+            // Also where there is no event, only the clock moves.
+            let clock = self.records.iter().map(|record| record.clock).max();
+            self.metrics.clock(clock.unwrap_or(0));
             for (event, _) in self
                 .records
                 .iter()
                 .filter_map(|record| record.event.as_ref())
             {
-                self.metrics.event(event.kind, event.time);
+                self.metrics.event(event.kind);
             }
             // The lines go out before anybody sees what they tell, so that a
             // log never lacks an event that somebody saw.

@@ -76,12 +76,12 @@ pub(super) struct Outboxes {
 }
 
 impl Metrics {
-    pub(super) fn event(&self, kind: Kind, time: i64) {
+    pub(super) fn event(&self, kind: Kind) {
         self.events[kind as usize].fetch_add(1, Ordering::Relaxed);
-        self.clock.fetch_max(time, Ordering::Relaxed);
     }
 
-    pub(super) fn restored(&self, clock: i64) {
+    /// A room stands there.
+    pub(super) fn clock(&self, clock: i64) {
         self.clock.fetch_max(clock, Ordering::Relaxed);
     }
 
@@ -352,8 +352,10 @@ mod tests {
     #[test]
     fn a_page_has_each_number_under_its_name() {
         let metrics = Metrics::default();
-        metrics.event(Kind::Message, 7);
-        metrics.event(Kind::Message, 5);
+        metrics.event(Kind::Message);
+        metrics.event(Kind::Message);
+        metrics.clock(7);
+        metrics.clock(5);
         metrics.committed(3, Duration::from_micros(700));
         metrics.committed(5000, Duration::from_secs(2));
         metrics.delivered(12, 1);

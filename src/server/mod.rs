@@ -249,7 +249,7 @@ impl Server {
             .is_some_and(Certificates::name_clients);
         let metrics = Arc::new(Metrics::default());
         for room in &opened.rooms {
-            metrics.restored(room.clock);
+            metrics.clock(room.clock);
         }
         let health = HealthBoard::new(vec![SERVICE.to_owned()]);
         let broken = health.clone();

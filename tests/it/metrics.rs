@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
 use chitchat::rpc::{Dialler, Keepalive};
-use chitchat::wire::{HistoryQuery, PastAsk};
+use chitchat::wire::{HistoryQuery, Join, PastAsk};
 
 use crate::support::{
     DEADLINE, Http2, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
@@ -244,6 +244,24 @@ fn the_metrics_are_there_again_when_descriptors_are() {
     server.wait_for_error("nobody can ask for the metrics now");
     drop(others);
     has(&http(&metrics, "GET /metrics"), "chitchat_members 0");
+}
+
+#[test]
+fn the_page_tells_of_clocks_that_move_without_an_event() {
+    let server = TestServer::with(|s| s.metrics = Some("127.0.0.1:0".to_owned()));
+    let secret = with_secret("Alex", 1);
+    let _before = Peer::ask(&server.address, secret.clone()).next();
+    let resumed = Peer::ask(
+        &server.address,
+        Join {
+            sent: 1000,
+            ..secret
+        },
+    );
+    let time = resumed.next().time;
+    assert!(time > 1000);
+    let page = http(&server.metrics_address(), "GET /metrics");
+    has(&page, &format!("chitchat_clock {time}"));
 }
 
 #[test]

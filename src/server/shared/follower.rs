@@ -105,7 +105,7 @@ impl Following {
         let mut rooms = HashMap::new();
         for id in link.rooms()? {
             let Whole { room, place, past } = read_whole(shared, &mut link, &id)?;
-            house.metrics.restored(place.time);
+            house.metrics.clock(place.time);
             shared.cache.put(id.no, past);
             let room = house.rooms.adopt(room);
             rooms.insert(id.no, Followed { room, place });
