@@ -312,8 +312,10 @@ impl Session<'_> {
             if wait.is_zero() {
                 return Ok(());
             }
-            self.house.metrics.slowed(wait);
-            self.connection.sleep(wait)?;
+            let begun = Instant::now();
+            let slept = self.connection.sleep(wait);
+            self.house.metrics.slowed(begun.elapsed());
+            slept?;
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chitchat::chat::{Event, Kind};
 use chitchat::history::Store;
 use chitchat::rpc::{Dialler, Keepalive};
+use chitchat::server::Rate;
 use chitchat::wire::{HistoryQuery, Join, PastAsk};
 
 use crate::support::{
@@ -277,6 +278,33 @@ fn the_page_tells_how_a_history_ends() {
     assert!(history.recv().is_err());
     let page = http(&server.metrics_address(), "GET /metrics");
     has(&page, "chitchat_refused_total{reason=\"out_of_range\"} 1");
+}
+
+#[test]
+fn the_page_tells_for_how_long_members_were_slowed_so_far() {
+    let begun = Instant::now();
+    let server = TestServer::with(|s| {
+        s.metrics = Some("127.0.0.1:0".to_owned());
+        s.rate = Some(Rate {
+            per_second: 1e-6,
+            burst: 1,
+        });
+    });
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    alex.say("one", 1);
+    alex.say("and another", 2);
+    alex.until("the first", |e| e.sent == 1);
+    drop(alex);
+    let address = server.metrics_address();
+    let name = "chitchat_slowed_seconds_total ";
+    let mut slowed = 0.0;
+    sooner_or_later("the end of the session", || {
+        let page = http(&address, "GET /metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        slowed = line.unwrap().parse().unwrap();
+        page.contains("chitchat_streams 0\n")
+    });
+    assert!(slowed <= begun.elapsed().as_secs_f64(), "{slowed}");
 }
 
 #[test]
