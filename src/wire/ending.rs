@@ -69,8 +69,9 @@ pub enum Ending {
     /// The certificate is for another name.
     #[error("{0}")]
     PermissionDenied(String),
-    /// A service that this server does not have.
-    #[error("there is no service {0}")]
+    /// A service that this server does not have. Of its name no more is said
+    /// than every client takes of a status.
+    #[error("there is no service {0:.128}")]
     NoService(String),
     /// A limit of the server.
     #[error("{0}")]

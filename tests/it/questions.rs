@@ -73,6 +73,18 @@ fn a_question_that_is_too_large_or_none_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_service_that_is_not_there_may_have_a_long_name() {
+    let server = TestServer::start();
+    let channel = ChannelBuilder::new(Arc::new(Environment::new(1))).connect(&server.address);
+    let long = [&[0x0a, 0xe0, 0xd4, 0x03][..], &[b'x'; 60_000]].concat();
+    let end = Client::new(channel).unary_call(&raw(&HEALTH_CHECK), &long, CallOption::default());
+    let Err(grpcio::Error::RpcFailure(status)) = end else {
+        panic!("it is there");
+    };
+    assert_eq!(status.code(), RpcStatusCode::NOT_FOUND, "{status:?}");
+}
+
+#[test]
 fn of_answers_that_nobody_takes_the_oldest_are_given_up() {
     let server = TestServer::with(|s| {
         s.max_questions = 4;
