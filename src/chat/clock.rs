@@ -7,6 +7,13 @@
 /// one hostile frame with `i64::MAX` would wear the clock out for everybody.
 pub const MAX_AHEAD: i64 = 1 << 32;
 
+/// Where a clock is late: to bring one here takes 2³⁰ times of [`MAX_AHEAD`].
+const LATE: i64 = 1 << 62;
+
+/// How far ahead of a late clock a received time may lie: from there to the end
+/// of all times it is 2⁴⁶ of them.
+const MAX_AHEAD_LATE: i64 = 1 << 16;
+
 /// A Lamport clock: a counter that rises with every event of one process and
 /// passes every time that the process has seen.
 ///
@@ -53,9 +60,14 @@ impl LamportClock {
     }
 
     /// Whether a received time is one that an honest process can have sent:
-    /// not negative and at most [`MAX_AHEAD`] past this clock.
+    /// not negative and at most [`MAX_AHEAD`] past this clock, or 2¹⁶ where this
+    /// clock is past 2⁶².
     pub fn accepts(&self, seen: i64) -> bool {
-        (0..=self.now.saturating_add(MAX_AHEAD)).contains(&seen)
+        let ahead = match self.now < LATE {
+            true => MAX_AHEAD,
+            false => MAX_AHEAD_LATE,
+        };
+        (0..=self.now.saturating_add(ahead)).contains(&seen)
     }
 }
 
@@ -80,6 +92,13 @@ mod tests {
         assert!(!clock.accepts(-1) && !clock.accepts(i64::MIN));
         assert!(!clock.accepts(11 + MAX_AHEAD) && !clock.accepts(i64::MAX));
         assert_eq!(LamportClock::at(i64::MAX).tick(), i64::MAX);
+        // However far it was brought, the end is far away.
+        let mut clock = LamportClock::at(LATE - 1);
+        assert!(clock.accepts(LATE - 1 + MAX_AHEAD));
+        clock.witness(LATE - 1 + MAX_AHEAD);
+        let ahead = clock.now() + MAX_AHEAD_LATE;
+        assert!(clock.accepts(ahead) && !clock.accepts(ahead + 1));
+        assert!((i64::MAX - ahead) / MAX_AHEAD_LATE > 1 << 45);
         assert!(LamportClock::at(i64::MAX).accepts(i64::MAX));
     }
 }
