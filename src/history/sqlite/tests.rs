@@ -291,6 +291,32 @@ fn a_key_is_known_as_long_as_anything_that_its_owner_alone_saw() {
 }
 
 #[test]
+fn a_copy_that_a_person_makes_while_more_is_said_is_a_whole_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let copy = folder.path().join("copy.db");
+    let mut opened = open(&path).unwrap();
+    opened.journal.append(&messages(1..=20_000)).unwrap();
+    let (tell, told) = crossbeam_channel::bounded(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let told = told; // dropped when this ends
+            let mut time = 20_000;
+            while told.try_recv() == Err(crossbeam_channel::TryRecvError::Empty) {
+                time += 1;
+                opened.journal.append(&messages(time..=time)).unwrap();
+            }
+        });
+        edit(&path, &format!("VACUUM INTO '{}'", copy.display()));
+        drop::<crossbeam_channel::Sender<()>>(tell);
+    });
+    let copied = open(&copy).unwrap();
+    let times = times(&copied);
+    assert!(times.len() >= 20_000);
+    assert_eq!(times, (1..=copied.rooms[0].clock).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_file_can_be_read_by_a_person() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.db");
