@@ -402,13 +402,14 @@ fn only_so_many_events_are_kept_and_it_is_told_from_where_on() {
         let room = room(1, "Chit Chat");
         let mut random = Random::new();
         let mut opened = store.open_keeping(Keep::Events(50)).unwrap();
-        let mut time = 0;
+        let (mut time, mut seq) = (0, 0);
         for _ in 0..200 {
             let size = random.of(&[1, 1, 3, 40, 300]).unwrap();
             let group: Vec<Record> = (0..size)
                 .map(|_| {
                     time += 1 + random.below(2) as i64;
-                    message(&room, time, time as u64)
+                    seq += 1;
+                    message(&room, time, seq)
                 })
                 .collect();
             opened.journal.append(&group).unwrap();

@@ -11,6 +11,17 @@ use crate::history::{Keep, Record};
 /// the group has of it: so what is to go is gone sooner than it comes.
 const PORTION: u64 = 64;
 
+/// How many events each room has: of those that all see the last number and the
+/// first tell it, which have none missing between them; the others are counted.
+/// To count all of a large file would take seconds.
+const COUNT: &str = "
+    SELECT no,
+      ifnull(1 + seq - (SELECT seq FROM events INDEXED BY events_of_room
+                        WHERE room = no AND seen_by IS NULL ORDER BY time LIMIT 1), 0)
+      + (SELECT count(*) FROM events INDEXED BY events_of_one
+         WHERE room = no AND seen_by IS NOT NULL)
+    FROM rooms";
+
 const OLDEST: &str = "SELECT time, wall_ms FROM events WHERE room = ?1 ORDER BY time LIMIT ?2";
 const REMOVE: &str = "DELETE FROM events WHERE room = ?1 AND time <= ?2";
 const RAISE: &str = "UPDATE rooms SET floor = ?2 WHERE no = ?1";
@@ -31,12 +42,13 @@ impl Trim {
             turn: 0,
         };
         if keep != Keep::Everything {
-            let mut count =
-                connection.prepare("SELECT room, count(*) FROM events GROUP BY room")?;
+            let mut count = connection.prepare(COUNT)?;
             let counts = count.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
             for count in counts {
                 let (room, events) = count?;
-                trim.events.insert(room, events.cast_unsigned());
+                // A person may have changed what is there.
+                let events = u64::try_from(events).unwrap_or(0);
+                trim.events.insert(room, events);
             }
         }
         Ok(trim)
@@ -95,7 +107,7 @@ impl Trim {
                 if !self.keep.lets_go(events.saturating_sub(1), age_ms) {
                     break;
                 }
-                *events -= 1;
+                *events = events.saturating_sub(1);
                 floor = Some(row.get::<_, i64>(0)?);
             }
         }
@@ -108,5 +120,65 @@ impl Trim {
                 .execute(params![room, floor])?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Audience, MemberKey};
+    use crate::history::Store;
+    use crate::history::tests::{message, room};
+
+    #[test]
+    fn events_are_counted_without_a_look_at_each() {
+        use rusqlite::StatementStatus::VmStep;
+        const EVENTS: i64 = 5000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let store = Store::Sqlite(path.clone());
+        let rooms = [1, 2, 3].map(|no| room(no, &format!("room {no}")));
+        let mut opened = store.open_keeping(Keep::Events(EVENTS as u64)).unwrap();
+        let (mut seq, mut group) = (0, Vec::new());
+        for time in 1..=2 * EVENTS {
+            // the first has events that few see, at its beginning and its end too
+            let mut first = message(&rooms[0], time, 0);
+            let (event, audience) = first.event.as_mut().unwrap();
+            *audience = match time % 50 {
+                1 => Audience::One(MemberKey(3)),
+                0 => Audience::Two(MemberKey(3), MemberKey(5)),
+                _ => Audience::Room,
+            };
+            if *audience == Audience::Room {
+                seq += 1;
+                event.seq = seq;
+            }
+            group.extend([first, message(&rooms[1], time, time as u64)]);
+            if time % 500 == 0 {
+                opened.journal.append(&group).unwrap();
+                group.clear();
+            }
+        }
+        // nothing was ever said in the last
+        let mut silent = message(&rooms[2], 1, 0);
+        silent.event = None;
+        opened.journal.append(&[silent]).unwrap();
+        drop(opened);
+
+        let connection = Connection::open(&path).unwrap();
+        let trim = Trim::new(&connection, Keep::Events(9)).unwrap();
+        let counted = |room: u32| {
+            let sql = "SELECT count(*) FROM events WHERE room = ?1";
+            let count = connection.query_row(sql, [room], |row| row.get::<_, i64>(0));
+            count.unwrap().cast_unsigned()
+        };
+        for room in 1..=3 {
+            assert_eq!(trim.events[&room], counted(room), "room {room}");
+        }
+        assert_eq!(trim.events[&1], EVENTS as u64);
+        let mut count = connection.prepare(COUNT).unwrap();
+        assert_eq!(count.query([]).unwrap().mapped(|_| Ok(())).count(), 3);
+        let steps = count.get_status(VmStep);
+        assert!(i64::from(steps) < EVENTS / 2, "{steps} steps");
     }
 }
