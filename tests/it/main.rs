@@ -7,6 +7,7 @@ mod attack;
 mod bench;
 mod chaos;
 mod cluster;
+mod cluster_failover;
 mod cluster_faults;
 mod cluster_races;
 mod conversation;

@@ -1,7 +1,7 @@
 //! The way into the log: groups of commands, each appended once.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Connection, Script};
 
@@ -32,6 +32,8 @@ pub struct Appender {
     open_room: Script,
     /// The number of the next group.
     group: u64,
+    /// The last group that Redis said it has, and when it did.
+    taken: Option<(u64, Instant)>,
 }
 
 impl Appender {
@@ -43,26 +45,55 @@ impl Appender {
             append: Script::new(include_str!("append.lua")),
             open_room: Script::new(include_str!("open_room.lua")),
             group: 1,
+            taken: None,
         }
     }
 
-    /// Connects, if it has no connection. Redis then has the rooms that `known`
-    /// tells, so that nothing is appended to a room, or opened as one, that a
-    /// failover has made another's.
+    /// Connects, if it has no connection, and returns whether it had to. Redis
+    /// then has the rooms that `known` tells, so that nothing is appended to a
+    /// room, or opened as one, that a failover has made another's.
     ///
     /// # Errors
     /// What Redis says; [`SharedError::Replaced`] if a room's number or name is
     /// another's now.
-    pub fn connect(&mut self, known: impl FnOnce() -> Vec<RoomId>) -> Result<(), SharedError> {
-        if self.connection.is_none() {
+    pub fn connect(&mut self, known: impl FnOnce() -> Vec<RoomId>) -> Result<bool, SharedError> {
+        let is_new = self.connection.is_none();
+        if is_new {
             let connection = connected(&self.log, &mut self.connection)?;
             let done = write_back(connection, &known());
-            if done.is_err() {
-                self.connection = None;
-            }
-            return done;
+            self.unless_failed(done)?;
         }
-        Ok(())
+        Ok(is_new)
+    }
+
+    /// Whether Redis has lost a group that it had, as it may where another has
+    /// taken its place. Each loss is told once.
+    ///
+    /// # Errors
+    /// What Redis says.
+    pub fn has_lost(&mut self) -> Result<bool, SharedError> {
+        // Nobody waits any more for what was appended so long ago.
+        let Some((taken, _)) = self.taken.filter(|(_, at)| at.elapsed() < RECORD / 2) else {
+            return Ok(false);
+        };
+        let record = record(&self.log);
+        let found = connected(&self.log, &mut self.connection).and_then(|connection| {
+            let found: Option<u64> = redis::cmd("GET").arg(record).query(connection)?;
+            Ok(found)
+        });
+        let has_lost = self.unless_failed(found)?.unwrap_or(0) < taken;
+        if has_lost {
+            self.taken = None;
+        }
+        Ok(has_lost)
+    }
+
+    /// Gives the connection up after an error.
+    fn unless_failed<T>(&mut self, done: Result<T, SharedError>) -> Result<T, SharedError> {
+        if done.is_err() {
+            self.connection = None;
+        }
+        done
     }
 
     /// Appends a group, in order. `seen` tells the highest Lamport time that
@@ -87,9 +118,7 @@ impl Appender {
         }
         let server = self.log.server;
         let mut call = self.append.prepare_invoke();
-        call.key(format!("chitchat:group:{server}"))
-            .key(BELL)
-            .key(RING);
+        call.key(record(&self.log)).key(BELL).key(RING);
         call.arg(self.group)
             .arg(tag(server, self.group))
             .arg(RECORD.as_millis() as u64)
@@ -110,11 +139,10 @@ impl Appender {
         }
         let done = connected(&self.log, &mut self.connection)
             .and_then(|connection| Ok(call.invoke::<()>(connection)?));
-        match done {
-            Ok(()) => self.group += 1,
-            Err(_) => self.connection = None,
-        }
-        done
+        self.unless_failed(done)?;
+        self.taken = Some((self.group, Instant::now()));
+        self.group += 1;
+        Ok(())
     }
 
     /// Opens a room, unless it is open. Its number is told by the bell.
@@ -129,9 +157,11 @@ impl Appender {
         call.arg(name.folded()).arg(name.as_str()).arg(RINGS);
         let done = connected(&self.log, &mut self.connection)
             .and_then(|connection| Ok(call.invoke::<()>(connection)?));
-        if done.is_err() {
-            self.connection = None;
-        }
-        done
+        self.unless_failed(done)
     }
+}
+
+/// Where Redis remembers which of this server's groups it has.
+fn record(log: &SharedLog) -> String {
+    format!("chitchat:group:{}", log.server)
 }

@@ -14,6 +14,7 @@ use crossbeam_channel::bounded;
 
 use super::Shared;
 use super::obey::obey;
+use super::sequencer::Proposed;
 use super::trouble::Part;
 use crate::chat::{Deed, Room, RoomId, server_of};
 use crate::history::shared::{Entry as Placed, Follower, Rung, SharedError, Snapshot};
@@ -153,6 +154,9 @@ impl Following {
             None => {
                 let mut link = Follower::connect(&shared.log)?;
                 self.check_all(house, shared, &mut link)?;
+                // The sequencer, which may have nothing to bring, looks for what
+                // never came. With a full queue it has.
+                let _ = shared.proposals.try_send(Proposed::Look);
                 link
             }
         };

@@ -28,11 +28,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
+use super::journal::Message;
 use super::metrics::LogNow;
 use super::order::{Parting, Seated, Words};
 use super::rooms::SharedRoom;
 use super::session::{Chair, End};
-use super::step::Claim;
+use super::step::{Change, Claim, Step};
 use super::{House, report, thread, wall_ms};
 use crate::chat::{Ask, Command, Deed, Name, SessionNo, TextError, check_text};
 use crate::history::shared::{Proposal, SharedLog};
@@ -330,6 +331,17 @@ impl Shared {
         drop(stopping);
         self.tell_progress();
     }
+}
+
+/// Lets all members that this server has go: they may come back, here or to
+/// another one.
+fn let_all_go(house: &House, ending: &Ending) {
+    for room in house.rooms.all() {
+        let room = room.lock();
+        let step = Step::changed(&room, Change::DismissAll(ending.clone()));
+        house.journal.hand_over(Message::Step(step));
+    }
+    house.journal.settle(None);
 }
 
 impl Threads {

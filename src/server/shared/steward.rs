@@ -14,14 +14,12 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Shared;
 use super::trouble::Part;
+use super::{Shared, let_all_go};
 use crate::chat::{Deed, MemberKey, Presence, ServerNo, SessionNo, server_of};
 use crate::history::shared::{Census, Leases};
 use crate::server::House;
-use crate::server::journal::Message;
 use crate::server::rooms::SharedRoom;
-use crate::server::step::{Change, Step};
 use crate::standard::HealthBoard;
 use crate::wire::Ending;
 
@@ -167,11 +165,6 @@ fn tell(house: &House, shared: &Shared, health: &HealthBoard, lease: Duration, h
         );
         shared.trouble.set_told(true);
         health.pause();
-        for room in house.rooms.all() {
-            let room = room.lock();
-            let step = Step::changed(&room, Change::DismissAll(Ending::Unreachable));
-            house.journal.hand_over(Message::Step(step));
-        }
-        house.journal.settle(None);
+        let_all_go(house, &Ending::Unreachable);
     }
 }

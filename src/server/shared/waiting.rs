@@ -47,6 +47,17 @@ impl Waiting {
         self.map().remove(&session).is_some()
     }
 
+    /// Nobody waits for a seat any more.
+    pub(super) fn end_joins(&self, ending: &Ending) {
+        self.map().retain(|_, waiter| match waiter {
+            Waiter::Join(_, answer) => {
+                let _ = answer.send(Err(ending.clone())); // it may have lost its patience
+                false
+            }
+            Waiter::Part(..) => true,
+        });
+    }
+
     /// Whoever waits for a seat, to be answered.
     pub(super) fn take_join(&self, session: SessionNo) -> Option<(Claim, Sender<Answer>)> {
         match self.take(session, |waiter| matches!(waiter, Waiter::Join(..)))? {

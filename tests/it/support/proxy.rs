@@ -21,7 +21,7 @@ type Meant = Box<dyn Fn(&str) -> bool + Send>;
 type Hook = (Meant, Box<dyn FnOnce() + Send>);
 
 struct Shared {
-    target: String,
+    target: Mutex<String>,
     budget: Mutex<Budget>,
     hook: Mutex<Option<Hook>>,
     refused: Mutex<Meant>,
@@ -44,7 +44,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("it is bound").to_string();
         let shared = Arc::new(Shared {
-            target: target.to_owned(),
+            target: Mutex::new(target.to_owned()),
             budget: Mutex::new(Box::new(|| u64::MAX)),
             hook: Mutex::default(),
             refused: Mutex::new(Box::new(|_| false)),
@@ -74,6 +74,11 @@ impl Proxy {
     /// From now on each request for which `is_it` holds cuts its connection.
     pub fn refuse(&self, is_it: impl Fn(&str) -> bool + Send + 'static) {
         *self.shared.refused.lock().expect("no panic") = Box::new(is_it);
+    }
+
+    /// From now on each new connection goes to this server.
+    pub fn lead_to(&self, target: &str) {
+        *self.shared.target.lock().expect("no panic") = target.to_owned();
     }
 
     /// Cuts every connection.
@@ -114,7 +119,8 @@ impl Shared {
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
-            let Ok(server) = TcpStream::connect(&self.target) else {
+            let target = self.target.lock().expect("no panic").clone();
+            let Ok(server) = TcpStream::connect(target) else {
                 continue; // closes the client's end: no server is there
             };
             let left = (self.budget.lock().expect("no panic"))();
