@@ -1,5 +1,6 @@
 //! What other servers, or Redis, do between two requests of one server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chitchat::chat::{Kind, Room};
@@ -10,7 +11,10 @@ use chitchat::server::{Server, Settings};
 use chitchat::wire::{Join, WHO_CALL, WhoQuery};
 use crossbeam_channel::bounded;
 
-use crate::support::{DEADLINE, Peer, Program, Redis, TestServer, fixed_port, join, with_secret};
+use crate::support::{
+    DEADLINE, Peer, Program, Proxy, Redis, TestServer, fixed_port, join, sooner_or_later,
+    with_secret,
+};
 
 /// Shorter than Redis's answer may take, after which a server asks anew.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -211,4 +215,50 @@ fn a_server_whose_room_has_become_another_ends() {
     assert_eq!(alf.status().0, Code::UNAVAILABLE.0);
     let (status, _, log) = server.end();
     assert_eq!(status.code(), Some(1), "{log:#?}");
+}
+
+#[test]
+fn a_server_that_renews_its_lease_after_others_is_not_taken_for_dead() {
+    let Some(redis) = Redis::start() else { return };
+    let redis = Arc::new(redis);
+    let through = |(way, mut store): (Proxy, SharedStore)| {
+        store.lease = Duration::from_secs(2);
+        let server = TestServer::with(|settings| settings.store = Store::Shared(store));
+        (way, server)
+    };
+    let (leader_way, leader) = through(redis.way());
+    let (late_way, late) = through(redis.way());
+    let plain = Peer::join(&late.address, "Plain", 1);
+    let mut watcher = Peer::join(&leader.address, "Watcher", 2);
+    plain.next();
+    let renews = |request: &str| request.contains("chitchat:servers");
+    // As when Redis has stood still: the leases have ended, and the leader is
+    // heard first.
+    let (release, released) = bounded::<()>(0);
+    let (tell, is_held) = bounded(1);
+    late_way.before(renews, move || {
+        let _ = tell.send(());
+        let _ = released.recv_timeout(DEADLINE);
+    });
+    is_held.recv_timeout(DEADLINE).expect("it renews its lease");
+    redis.cli(&["DEL", "chitchat:server:2"]);
+    let (tell, is_past) = bounded(1);
+    leader_way.before(renews, move || {
+        let _ = tell.send(());
+    });
+    is_past.recv_timeout(DEADLINE).expect("it renews its lease");
+    let (tell, is_past) = bounded(1);
+    let at = redis.clone();
+    leader_way.before(renews, move || {
+        drop(release);
+        sooner_or_later("the late lease", || {
+            at.cli(&["EXISTS", "chitchat:server:2"]) == "1"
+        });
+        let _ = tell.send(());
+    });
+    is_past.recv_timeout(DEADLINE).expect("and again");
+    watcher.say("is everybody here?", 9);
+    let heard = watcher.until("its echo", |e| e.kind == Kind::Message);
+    assert_eq!(heard.len(), 1, "Plain never left: {heard:?}");
+    assert_eq!(plain.next().text, "is everybody here?");
 }

@@ -6,6 +6,10 @@
 //! that live, with the servers themselves. What it proposes does nothing if it
 //! is not so any more, so it need remember nothing.
 //!
+//! A server is taken for dead when it is found so twice in a row: where Redis
+//! stood still, or failed over, all leases have ended, and whoever renews its
+//! own first finds all others dead.
+//!
 //! A server that has let its members go, since another of its threads cannot
 //! use the log, gives up its lease too: it could not see to anybody, and the
 //! others would leave that to it.
@@ -42,6 +46,7 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
         .max(Duration::from_millis(50));
     let mut leases = Leases::new(shared.log.clone());
     let mut away = HashMap::new();
+    let mut found_dead = Vec::new();
     while shared.pause(tick) {
         // Whoever is in a room now has a server that was entered before.
         let absent = absent(house);
@@ -55,9 +60,10 @@ pub(super) fn run(house: &House, shared: &Shared, health: &HealthBoard) {
         let holds_lease = matches!(renewed, Ok(Some(_)));
         match renewed {
             Ok(None) => shared.trouble.over(Part::Steward),
-            Ok(Some(census)) => {
+            Ok(Some(mut census)) => {
                 shared.trouble.over(Part::Steward);
                 shared.servers.store(census.live.len(), Ordering::Relaxed);
+                give_time(&mut census, &mut found_dead);
                 if census.was_late {
                     log::warn!(
                         "this server was silent for longer than {lease:?}: the others may have \
@@ -99,6 +105,14 @@ fn absent(house: &House) -> Vec<Absent> {
         }
     }
     absent
+}
+
+/// Counts those as alive that were not found dead before.
+fn give_time(census: &mut Census, found_dead: &mut Vec<ServerNo>) {
+    let before = std::mem::replace(found_dead, census.dead.clone());
+    let is_late = |server: &ServerNo| !before.contains(server);
+    (census.live).extend(census.dead.iter().copied().filter(is_late));
+    census.dead.retain(|server| !is_late(server));
 }
 
 /// Proposes that those are lost whose sessions are gone, and that those have
