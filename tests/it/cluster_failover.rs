@@ -6,7 +6,7 @@ use std::time::Duration;
 use chitchat::history::Store;
 use chitchat::history::shared::SharedStore;
 
-use crate::support::{Program, Proxy, Redis, TestServer, sooner_or_later};
+use crate::support::{Peer, Program, Proxy, Redis, TestServer, sooner_or_later, with_secret};
 
 /// A master, a replica that a test can make deaf, and a replica of that one.
 struct Pair {
@@ -103,4 +103,40 @@ fn what_a_failover_lost_before_anybody_heard_it_is_said_again() {
         .filter_map(|line| line.split_once("Alex: ").map(|(_, text)| text))
         .collect();
     assert_eq!(texts[1..], ["held back", "said later"]);
+}
+
+#[test]
+fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
+    let Some(mut pair) = Pair::start() else {
+        return;
+    };
+    let (way, store) = pair.master.way();
+    let one = server(store, 0);
+    let (other_way, store) = pair.master.way();
+    let other = server(store, 0);
+    let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
+    alex.wait_for("Alex joined");
+    let mut bob = Peer::ask(&other.address, with_secret("Bob", 2));
+    bob.next();
+    alex.wait_for("Bob joined");
+    pair.part();
+    other_way.refuse(|request| request.contains("XREAD"));
+    other_way.cut();
+    for n in 0..3 {
+        alex.type_line(&format!("lost {n}"));
+        alex.wait_for(&format!("lost {n}"));
+    }
+    // The other server, which has seen nothing of it, is there first.
+    pair.fail_over(&[&other_way]);
+    other_way.refuse(|_| false);
+    let said = (1..20).map(|n| format!("kept {n}"));
+    for (sent, text) in (1..).zip(said.clone()) {
+        bob.say(&text, sent);
+        bob.until("its echo", |e| e.text == text);
+    }
+    way.lead_to(&format!("127.0.0.1:{}", pair.replica.port));
+    way.cut();
+    for text in said {
+        alex.expect_line(&format!("Bob: {text}"));
+    }
 }

@@ -2,8 +2,12 @@
 -- at the next Lamport time. All of the group or, if it was appended before,
 -- nothing.
 --
--- KEYS  the group record, the bell, the bell's number; for each room its
---       stream and its tip
+-- Where another Redis gave places before, or this one before a restart, it may
+-- have given some that are lost here, and somebody may have seen what was there.
+-- So each room's clock first leaps over more than can be lost.
+--
+-- KEYS  the group record, the bell, the bell's number, the log; for each room
+--       its stream and its tip
 -- ARGV  the group's number, its tag, how long its record lives (ms), how many
 --       rings are kept, how many rooms there are; for each room its number and
 --       the highest Lamport time that the server has seen in it; for each
@@ -15,13 +19,16 @@ if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 0 end
 -- LamportClock::accepts, where times are doubles: beyond 2^52 nobody moves the
 -- clock but by ones.
 local AHEAD, MOST = 2 ^ 32, 2 ^ 52
+local LEAP = 1000000
+local term = redis.call('HGET', KEYS[4], 'term') or '0'
 local rooms = tonumber(ARGV[5])
 local times, numbers, rung = {}, {}, {}
 local at = 6
 for r = 1, rooms do
-  local tip = redis.call('HMGET', KEYS[3 + 2 * r], 'L', 'n')
+  local tip = redis.call('HMGET', KEYS[4 + 2 * r], 'L', 'n', 'term')
   rung[r] = ARGV[at]
   times[r] = math.max(tonumber(tip[1] or '0'), tonumber(ARGV[at + 1]))
+  if (tip[3] or '0') ~= term then times[r] = times[r] + LEAP end
   numbers[r] = tonumber(tip[2] or '0')
   at = at + 2
 end
@@ -31,13 +38,13 @@ while at <= #ARGV do
   if sent > time and sent <= time + AHEAD and sent < MOST then time = sent end
   times[r] = time + 1
   numbers[r] = numbers[r] + 1
-  redis.call('XADD', KEYS[2 + 2 * r], string.format('%.0f-0', times[r]),
+  redis.call('XADD', KEYS[3 + 2 * r], string.format('%.0f-0', times[r]),
     'n', string.format('%.0f', numbers[r]), 'group', tag, unpack(ARGV, at + 3, at + 2 + fields))
   at = at + 3 + fields
 end
 for r = 1, rooms do
-  redis.call('HSET', KEYS[3 + 2 * r], 'L', string.format('%.0f', times[r]),
-    'n', string.format('%.0f', numbers[r]))
+  redis.call('HSET', KEYS[4 + 2 * r], 'L', string.format('%.0f', times[r]),
+    'n', string.format('%.0f', numbers[r]), 'term', term)
 end
 local ring = redis.call('INCR', KEYS[3])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], ring .. '-0', 'rooms', table.concat(rung, ' '))

@@ -7,7 +7,8 @@ use redis::{Connection, Script};
 
 use super::entry::{fields, tag};
 use super::{
-    BELL, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, connected, stream, tip, write_back,
+    BELL, LOG, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, begin_term, connected, stream,
+    tip, write_back,
 };
 use crate::chat::{Command, Name, RoomId};
 
@@ -50,7 +51,7 @@ impl Appender {
     }
 
     /// Connects, if it has no connection, and returns whether it had to. Redis
-    /// then has the rooms that `known` tells, so that nothing is appended to a
+    /// then knows whether it gave places before, and has the rooms that `known` tells, so that nothing is appended to a
     /// room, or opened as one, that a failover has made another's.
     ///
     /// # Errors
@@ -60,7 +61,7 @@ impl Appender {
         let is_new = self.connection.is_none();
         if is_new {
             let connection = connected(&self.log, &mut self.connection)?;
-            let done = write_back(connection, &known());
+            let done = begin_term(connection).and_then(|()| write_back(connection, &known()));
             self.unless_failed(done)?;
         }
         Ok(is_new)
@@ -118,7 +119,7 @@ impl Appender {
         }
         let server = self.log.server;
         let mut call = self.append.prepare_invoke();
-        call.key(record(&self.log)).key(BELL).key(RING);
+        call.key(record(&self.log)).key(BELL).key(RING).key(LOG);
         call.arg(self.group)
             .arg(tag(server, self.group))
             .arg(RECORD.as_millis() as u64)
@@ -151,7 +152,7 @@ impl Appender {
     /// What Redis says. It does no harm to ask again.
     pub fn open_room(&mut self, name: &Name) -> Result<(), SharedError> {
         let mut call = self.open_room.prepare_invoke();
-        for key in [ROOMS, NAMES, BELL, RING] {
+        for key in [ROOMS, NAMES, BELL, RING, LOG] {
             call.key(key);
         }
         call.arg(name.folded()).arg(name.as_str()).arg(RINGS);

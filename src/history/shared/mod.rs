@@ -9,10 +9,10 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `chitchat:log` | hash: `id` of this log, `layout`, `remembered`, `servers` (the last server's number) |
+//! | `chitchat:log` | hash: `id` of this log, `layout`, `remembered`, `servers` (the last server's number), `redis` (who gave places last) and `term` (how often that changed) |
 //! | `chitchat:rooms`, `chitchat:names` | hashes: number → name, folded name → number |
 //! | `chitchat:room:N` | stream: the commands of room N, at `L-0` |
-//! | `chitchat:tip:N` | hash: `L` and `n` (number) of the room's last command |
+//! | `chitchat:tip:N` | hash: `L` and `n` (number) of the room's last command, and its `term` |
 //! | `chitchat:begin:N` | sorted set: snapshots of room N by `L`; the stream holds every command after the first |
 //! | `chitchat:bell`, `chitchat:rings` | stream: which rooms have something new; the number of its last entry |
 //! | `chitchat:servers`, `chitchat:server:S` | set of servers; a key that server S renews while it lives |
@@ -174,6 +174,19 @@ impl SharedLog {
             false => Err(SharedError::Replaced),
         }
     }
+}
+
+/// Notes that this Redis gives places from now on. Where that is not the one
+/// that did so last, the clocks of all rooms leap, see `append.lua`.
+fn begin_term(connection: &mut Connection) -> Result<(), SharedError> {
+    let told: Result<String, _> = redis::cmd("INFO").arg("replication").query(connection);
+    let told = told.unwrap_or_default(); // whoever may not ask is told nothing
+    let id = told.lines().find_map(|l| l.strip_prefix("master_replid:"));
+    if let Some(id) = id {
+        let script = Script::new(include_str!("term.lua"));
+        script.key(LOG).arg(id.trim()).invoke::<()>(connection)?;
+    }
+    Ok(())
 }
 
 /// Sees to it that Redis has these rooms: a failover may have lost their
