@@ -183,6 +183,52 @@ fn whoever_resumes_on_another_server_is_the_same_and_says_nothing_twice() {
     assert_eq!(texts[1..], ["once", "twice"], "and nobody left or joined");
 }
 
+/// What a stopping server brings to the log of what one says is the beginning
+/// of it: whatever lacked in the middle would be taken for a repeat when it is
+/// said again, and so be lost.
+#[test]
+fn a_server_that_stops_leaves_no_hole_in_what_somebody_says() {
+    const FRAMES: i64 = 100;
+    const IN_A_FRAME: i64 = 200;
+    let Some(redis) = Redis::start() else { return };
+    let other = server(&redis);
+    let watcher = Peer::join(&other.address, "Watcher", 99);
+    let mut marker = Peer::join(&other.address, "Marker", 98);
+    for round in 1..=3 {
+        let stops = server(&redis);
+        let name = format!("Speaker {round}");
+        let mut speaker = Peer::ask(&stops.address, with_secret(&name, round));
+        speaker.next();
+        let says = std::thread::spawn(move || {
+            for frame in 0..FRAMES {
+                let numbers = 1 + frame * IN_A_FRAME..=(1 + frame) * IN_A_FRAME;
+                let say = |sent: i64| Request::Say {
+                    text: sent.to_string(),
+                    to: String::new(),
+                    sent,
+                };
+                speaker.send(numbers.map(say).collect());
+            }
+            speaker
+        });
+        watcher.until("some of it", |e| {
+            e.sender.as_ref() == name && e.text == "300"
+        });
+        stops.stop();
+        let end = format!("end of round {round}");
+        marker.say(&end, 1);
+        let heard = watcher.until(&end, |e| e.text == end);
+        let heard = heard.iter().filter(|e| e.sender.as_ref() == name);
+        let numbers: Vec<_> = heard
+            .filter(|e| e.kind == Kind::Message)
+            .map(|e| e.sent)
+            .collect();
+        let expected: Vec<_> = (301..).take(numbers.len()).collect();
+        assert!(numbers == expected, "round {round}: {numbers:?}");
+        says.join().expect("no panic");
+    }
+}
+
 #[test]
 fn a_room_opened_on_one_server_is_there_on_the_others_and_after_a_restart() {
     let Some(redis) = Redis::start() else { return };

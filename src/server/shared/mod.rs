@@ -26,7 +26,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, select_biased};
 
 use super::journal::Message;
 use super::metrics::LogNow;
@@ -161,11 +161,13 @@ impl Shared {
     }
 
     /// Brings something to the log, after what waits already. Waits if too
-    /// much does; once the server stops it goes nowhere.
+    /// much does; once the server stops it goes nowhere. Then what the same
+    /// session proposes later must not go anywhere either: the rooms would
+    /// take what lacks, when it is said again, for something that they have.
     fn propose(&self, proposed: Proposed) {
-        select! {
-            send(self.proposals, proposed) -> _ => {}
+        select_biased! {
             recv(self.stop) -> _ => {}
+            send(self.proposals, proposed) -> _ => {}
         }
     }
 
@@ -175,9 +177,9 @@ impl Shared {
         if self.trouble.is_told() {
             return Err(Ending::Unreachable);
         }
-        select! {
-            send(self.proposals, proposed) -> _ => Ok(()),
+        select_biased! {
             recv(self.stop) -> _ => Err(Ending::Stopping),
+            send(self.proposals, proposed) -> _ => Ok(()),
             default(JOIN) => Err(Ending::Unreachable),
         }
     }
