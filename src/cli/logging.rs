@@ -1,10 +1,10 @@
 //! Where this process logs, and how a line begins.
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -42,9 +42,7 @@ impl LogArgs {
         let sink = match &self.log_file {
             None => LogSink::default(),
             Some(path) => {
-                // It has what was said, private messages too.
-                let mut file = OpenOptions::new();
-                let file = file.create(true).append(true).mode(0o600).open(path);
+                let file = open(path);
                 LogSink::new(
                     file.with_context(|| format!("cannot open the log {}", path.display()))?,
                 )
@@ -120,6 +118,32 @@ fn now<T>(show: impl FnOnce(&[u8]) -> T) -> T {
     })
 }
 
+/// Opens a log to go on with it.
+fn open(path: &Path) -> std::io::Result<File> {
+    // It has what was said, private messages too.
+    let mut file = OpenOptions::new();
+    let mut file = file.create(true).append(true).mode(0o600).open(path)?;
+    // What stands behind half a line could not be read either.
+    if breaks_off(path).unwrap_or(false) {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Whether the last line of a file is half a line: the machine lost its power,
+/// or the disk was full.
+fn breaks_off(path: &Path) -> std::io::Result<bool> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() || meta.len() == 0 {
+        return Ok(false);
+    }
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
 /// Whether a module writes lines of the log's grammar, and escapes them itself.
 fn is_report(module: &str) -> bool {
     module.ends_with("::report")
@@ -128,6 +152,23 @@ fn is_report(module: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_breaks_off_goes_on_with_a_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (before, after) in [
+            ("", "line\n"),
+            ("whole\n", "whole\nline\n"),
+            ("hal", "hal\nline\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            open(&path).unwrap().write_all(b"line\n").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(open(&path).is_ok());
+    }
 
     #[test]
     fn the_time_is_written_as_the_clock_shows_it() {
