@@ -83,7 +83,7 @@ pub(super) fn parse(line: &str, names: &[String]) -> Result<Typed, String> {
         "me" if rest.is_empty() => Err("/me TEXT: what do you do?".to_owned()),
         "me" => Ok(say(&format!("{ACTION}{rest}"))),
         "msg" => match recipient(rest, names) {
-            Some((to, text)) if !text.is_empty() => Ok(Typed::Say {
+            Some((to, text)) if !to.is_empty() && !text.is_empty() => Ok(Typed::Say {
                 to: to.to_owned(),
                 text: text.to_owned(),
             }),
@@ -119,7 +119,7 @@ fn recipient<'a>(rest: &'a str, names: &[String]) -> Option<(&'a str, &'a str)> 
         Some(quoted) => quoted.split_once('"')?,
         None => rest.split_once(char::is_whitespace)?,
     };
-    Some((name, text.trim()))
+    Some((name.trim(), text.trim()))
 }
 
 #[cfg(test)]
@@ -158,6 +158,8 @@ mod tests {
             "/who me",
             "/msg",
             "/msg Ann",
+            "/msg \"\" hi",
+            "/msg \" \" hi",
             "/me",
         ] {
             assert!(parse(bad, &[]).is_err(), "{bad}");
@@ -177,6 +179,7 @@ mod tests {
         );
         assert_eq!(parse("/msg åse hi", &names), said("åse", "hi"));
         assert_eq!(parse("/msg \"Bo Ek\" hi", &names), said("Bo Ek", "hi"));
+        assert_eq!(parse("/msg \" Bo \" hi", &names), said("Bo", "hi"));
         assert_eq!(parse("/msg Bo hi", &names), said("Bo", "hi"));
     }
 }
