@@ -181,6 +181,8 @@ impl Director<'_> {
         let (cpu_after, own_after) = (cpu(target.pid), cpu(me));
         let memory_after = memory();
         let used = |from: Option<Duration>, to: Option<Duration>| to?.checked_sub(from?);
+        // What was given up may come until the streams have ended.
+        let unended = self.part()?;
         let load = Load {
             published: self.published(),
             delivered: self.delivered().saturating_sub(self.warmup_deliveries()),
@@ -192,7 +194,6 @@ impl Director<'_> {
                 .zip(with_idle)
                 .map(|(before, after)| after.now.saturating_sub(before.now)),
         };
-        let unended = self.part()?;
         let sent: Vec<u32> = self.senders().map(Voice::sent).collect();
         let verdict = Verdict::of(&plan, &sent, &self.ended, unended);
         Ok(Figures::of(&plan, load, &self.run.latencies(), verdict))

@@ -261,6 +261,15 @@ fn a_stream_that_does_not_end_is_named() {
 }
 
 #[test]
+fn what_comes_when_nobody_waits_for_it_any_more_counts() {
+    let server = Broken::start(Fault::Dawdles);
+    let (code, objects) = bench(&with(&SMALL, &["--connect", &server.address]));
+    let figures = &objects[0];
+    assert_eq!(code, 0, "{figures:#}");
+    assert_eq!(figures["delivered"], 1000, "{figures:#}");
+}
+
+#[test]
 fn a_server_without_fault_in_the_same_harness_is_clean() {
     let server = Broken::start(Fault::None);
     let (code, objects) = bench(&with(&SMALL, &["--connect", &server.address]));
@@ -314,11 +323,16 @@ enum Fault {
     HangsUp,
     /// Does not end the stream of who leaves.
     Keeps,
+    /// Sends the last message when somebody leaves.
+    Dawdles,
 }
 
 /// The message at which the fault happens: after the warm-up, when each of the
 /// two senders has still something to send.
 const FAULTY: usize = 60;
+
+/// The last message: two senders send 20 and then 100.
+const LAST: usize = 240;
 
 /// A small chat server with a fault.
 struct Broken {
@@ -409,6 +423,11 @@ fn serve(
 
 impl Room {
     fn part(&mut self, id: i32) {
+        if self.fault == Fault::Dawdles
+            && let Some(last) = self.held.take()
+        {
+            let _ = self.members[0].1.unbounded_send(last);
+        }
         let kept = usize::from(self.fault == Fault::Keeps);
         let mut at = 0;
         self.members.retain(|(member, _)| {
@@ -453,6 +472,10 @@ impl Room {
             Fault::Loses if self.messages == FAULTY => vec![],
             Fault::Repeats if self.messages == FAULTY => vec![event.clone(), event],
             Fault::Swaps if self.messages == FAULTY => {
+                self.held = Some(event);
+                vec![]
+            }
+            Fault::Dawdles if self.messages == LAST => {
                 self.held = Some(event);
                 vec![]
             }
