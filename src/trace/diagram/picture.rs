@@ -265,18 +265,26 @@ fn stamped(trace: &Trace, choice: &Choice, left_out: &mut Option<String>) -> Vec
         }
         // An untold event stands before the next line, or behind all lines.
         let mut next = u32::MAX;
+        let mut places = Vec::with_capacity(order.events.len());
         for &node in order.events.iter().rev() {
             if (node as usize) < trace.told {
                 next = node;
             }
+            places.push((next, node));
+        }
+        // Where servers share a room, what one tells may stand before what
+        // another tells of earlier events.
+        let mut highest = 0;
+        for (next, node) in places.into_iter().rev() {
+            highest = next.max(highest);
             let time = trace.time(node).unwrap_or(0);
             if choice.has_time(time) {
-                all.push((next, time, node));
+                all.push((highest, time, node));
             }
         }
     }
-    // Behind an untold event of the same place stands the line itself.
-    all.sort_unstable_by_key(|(next, time, node)| (*next, *next == *node, *time, *node));
+    // A room's events stay in their order.
+    all.sort_by_key(|(next, time, _)| (*next, if *next == u32::MAX { *time } else { 0 }));
     let mut arrivals: HashMap<u32, usize> = HashMap::new();
     for visit in &trace.visits {
         for arrival in &visit.arrivals {

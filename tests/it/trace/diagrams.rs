@@ -173,3 +173,33 @@ fn a_file_s_name_asks_for_its_format() {
     assert_eq!(of("a.txt"), Some(Format::ShiViz));
     assert_eq!((of("a.png"), of("svg")), (None, None));
 }
+
+/// What a server tells that was started anew stands in its log before what
+/// another one alone tells of the time between.
+#[test]
+fn what_several_servers_tell_is_drawn_in_the_room_s_order() {
+    let line = |line: &str| format!("t INFO [Server] {line}: x\n");
+    let said = |time: i64| format!("MESSAGE L={time} seq={time} room=r who=Alex");
+    let whole = (1..=9).map(|time| line(&said(time)));
+    let whole: String = std::iter::once(line("START log=a")).chain(whole).collect();
+    let begins = [
+        line("START log=a"),
+        line(&said(1)),
+        line(&said(2)),
+        line("STOP"),
+    ];
+    let goes_on = ["START log=a", "ROOM L=6 room=r", &said(7), &said(8), "STOP"].map(line);
+    let logs = vec![
+        (
+            "a.log".to_owned(),
+            [begins.concat(), goes_on.concat()].concat(),
+        ),
+        ("b.log".to_owned(), whole),
+    ];
+    let text = drawn(logs, Format::Mermaid).text;
+    let times = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("p0: L=")?;
+        rest.split(' ').next()?.parse::<i64>().ok()
+    });
+    assert!(times.eq(1..=9), "{text}");
+}
