@@ -268,7 +268,7 @@ impl Link {
         let mut conversation = self.conversation();
         let mut clock = self.process.clock();
         let (sent, past) = conversation.begin(self.settings.past, &mut clock);
-        report::send(sent, Kind::Join, &self.room, "", "");
+        report::join(sent, &self.room, past);
         Request::Join(Box::new(Join {
             id: self.settings.id,
             name: self.settings.name.to_string(),

@@ -2,7 +2,7 @@
 
 use crate::chat::{Kind, Name};
 use crate::trace::line::{Fields, What, escaped};
-use crate::wire::Received;
+use crate::wire::{PastAsk, Received};
 
 /// The target of a client's lines.
 const TARGET: &str = "chitchat::client";
@@ -27,6 +27,18 @@ pub(super) fn stop(now: i64) {
 pub(super) fn lost(room: &str, why: &str) {
     let line = Fields::new(What::Lost).text("room", room).text("why", why);
     log::info!(target: TARGET, "{}", line.words(format_args!("The connection is lost: {}", escaped(why))));
+}
+
+/// A JOIN, and whether it goes on where the participant was.
+pub(super) fn join(time: i64, room: &str, past: Option<PastAsk>) {
+    let mut line = Fields::new(What::Send)
+        .number("L", time)
+        .text("kind", Kind::Join.word())
+        .text("room", room);
+    if let Some(PastAsk::Last(events)) = past {
+        line = line.number("last", events);
+    }
+    log::info!(target: TARGET, "{}", line.words(format_args!("Sent JOIN (L={time})")));
 }
 
 /// A send event, once for each, however often it goes out.

@@ -31,6 +31,7 @@
 //! | `to` | `MESSAGE`, `SEND` and `DELIVER`: the recipient of a private message; server's `DELIVER`: see `by` |
 //! | `by` | server's `DELIVER`: whose outbox the event went into |
 //! | `replayed` | client's `DELIVER`: 1 if it came from the past |
+//! | `last` | client's `SEND` of a JOIN: it begins with the last so many events, and does not go on where it was |
 //! | `log` | server's `START`: the id of the log that it shares with other servers, if it does |
 //! | `why` | `LEAVE`, `LOST`, `CUT`: `left`, `lost`, `expired`, `stopped`, … |
 

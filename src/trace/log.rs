@@ -26,6 +26,9 @@ pub struct Entry {
     pub kind: Option<Kind>,
     /// A client's `DELIVER`: the event came from the past.
     pub replayed: bool,
+    /// A client's `SEND` of a JOIN: it begins with some past, and does not go
+    /// on where it was.
+    pub begins: bool,
     /// Its process's own Lamport time. Always there for what the server
     /// stamped and for what a client sent.
     pub time: Option<i64>,
@@ -299,13 +302,13 @@ impl Log {
         let names = &mut self.names;
         let room = room.map_or(NO_NAME, |raw| {
             let raw = raw.trim();
-            let raw = raw.strip_prefix('#').unwrap_or(raw);
             names.id(if raw.is_empty() { DEFAULT_ROOM } else { raw })
         });
         Some(Entry {
             what,
             kind,
             replayed: line.number("replayed") == Some(1),
+            begins: line.text("last").is_some(),
             time,
             of: of.unwrap_or(0),
             sent: line.number("sent").unwrap_or(0),

@@ -285,6 +285,7 @@ fn untold_event(log: &Log, arrival: &Entry) -> Entry {
         what,
         kind: None,
         replayed: false,
+        begins: false,
         time: Some(arrival.of),
         who,
         by: NO_NAME,

@@ -17,6 +17,8 @@ use crate::chat::Kind;
 #[derive(Clone, Copy)]
 struct Holder {
     run: u32,
+    /// Its JOIN or RESUME.
+    since: u32,
     /// Whether a receipt tells of it.
     is_told: bool,
     /// After how many gaps: behind the next one somebody else may speak.
@@ -88,7 +90,8 @@ fn holder_name(trace: &Trace, entry: &log::Entry) -> NameId {
 
 fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
     let mut holders: HashMap<NameId, Holder> = HashMap::new();
-    let mut stamped: HashMap<u32, u32> = HashMap::new();
+    // For each send its event, and since when its sender spoke then.
+    let mut stamped: HashMap<u32, (u32, u32)> = HashMap::new();
     let mut guessed = Vec::new();
     let room = trace.epochs[at].room;
     let mut gaps = order.gaps.iter().peekable();
@@ -108,7 +111,14 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
             if let Some(join) = join {
                 let run = trace.log.entries[join as usize].run;
                 let is_told = sure.is_some();
-                holders.insert(name, Holder { run, is_told, gap });
+                let since = node;
+                let holder = Holder {
+                    run,
+                    since,
+                    is_told,
+                    gap,
+                };
+                holders.insert(name, holder);
                 trace.cause[node as usize] = join;
             }
             continue;
@@ -133,10 +143,12 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
             }
             continue;
         }
-        let first = *stamped.entry(send).or_insert(node);
+        let (first, since) = *stamped.entry(send).or_insert((node, holder.since));
+        // Whoever came back and says again what was stamped is told so.
+        let is_notice = entry.what == What::Refused && since != holder.since;
         match wrong {
             Some(stray) => trace.strays.push(stray),
-            None if first != node => trace.strays.push(Stray::StampedTwice {
+            None if first != node && !is_notice => trace.strays.push(Stray::StampedTwice {
                 first,
                 second: node,
             }),
@@ -145,7 +157,7 @@ fn match_room(trace: &mut Trace, at: usize, order: &RoomOrder, sends: &Sends) {
     }
     for (send, node) in guessed {
         if let Entry::Vacant(free) = stamped.entry(send) {
-            free.insert(node);
+            free.insert((node, node));
             trace.cause[node as usize] = send;
         } else {
             trace.unjudged.senders += 1;

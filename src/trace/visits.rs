@@ -38,10 +38,12 @@ pub struct Visit {
 
 impl Visit {
     /// Whether it is known to be the continuation of an earlier one: the
-    /// receipt of a resume has no number, since nobody else sees it.
+    /// receipt of a resume has no number, since nobody else sees it. Whoever
+    /// is told that what it missed is not kept any more begins anew.
     pub fn is_resumed(&self, log: &Log) -> bool {
-        let receipt = self.receipt.map(|i| &log.entries[i as usize]);
-        receipt.is_some_and(|e| e.seq == 0)
+        let entry = |i: u32| &log.entries[i as usize];
+        let begins = self.join.is_some_and(|i| entry(i).begins);
+        self.receipt.is_some_and(|i| entry(i).seq == 0) && !begins
     }
 }
 

@@ -4,6 +4,7 @@ mod crowd;
 mod diagrams;
 mod garbage;
 mod hand_made;
+mod looks_broken;
 mod program;
 mod random_runs;
 mod simulation;

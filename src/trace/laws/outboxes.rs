@@ -12,7 +12,7 @@ use super::presence::{Presence, Presences};
 use super::{Findings, Law};
 use crate::trace::line::What;
 use crate::trace::log::Process;
-use crate::trace::names::NameId;
+use crate::trace::names::{NO_NAME, NameId};
 use crate::trace::order::Trace;
 
 /// A participant of a room in one epoch.
@@ -86,8 +86,17 @@ fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
     if !told.clone().any(|node| is_put(&node)) {
         return puts;
     }
+    let log_of = |node: u32| {
+        let run = trace.log.entries[node as usize].run;
+        trace.log.runs[run as usize].log
+    };
+    // What several servers tell alike is told once: each has its own outboxes.
+    let mut shared: HashMap<(NameId, NameId), u32> = HashMap::new();
     for (at, epoch) in (0u32..).zip(&trace.epochs) {
         epoch_of.extend(epoch.lines.iter().map(|line| (*line, at)));
+        for log in epoch.lines.iter().map(|line| log_of(*line)) {
+            shared.insert((log, epoch.room), at);
+        }
     }
     // An epoch's line comes before what tells of its outboxes, in one run.
     let mut now: HashMap<NameId, u32> = HashMap::new();
@@ -96,8 +105,15 @@ fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
         let room = trace.log.names.folded(entry.room);
         if let Some(epoch) = epoch_of.get(&node) {
             now.insert(room, *epoch);
-        } else if is_put(&node)
-            && let Some(&epoch) = now.get(&room)
+        }
+        if !is_put(&node) {
+            continue;
+        }
+        let epoch = match log_of(node) {
+            NO_NAME => now.get(&room),
+            log => shared.get(&(log, room)),
+        };
+        if let Some(&epoch) = epoch
             && let Some(said) = trace.epochs[epoch as usize].stamped_at(entry.of).next()
         {
             puts.push((node, epoch, said));

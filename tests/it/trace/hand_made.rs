@@ -1,7 +1,7 @@
 //! Logs that were made by hand: a lawful conversation, and one for each way to
 //! break a law.
 
-use super::{folder, trace, verdict};
+use super::{folder, trace};
 use chitchat::trace::check::Verdict;
 use chitchat::trace::laws::Law;
 
@@ -182,48 +182,6 @@ fn the_original_s_clients_break_the_clock_condition_as_their_authors_say() {
         let at = rest.find(line).unwrap_or_else(|| panic!("{line}\n{words}"));
         rest = &rest[at..];
     }
-}
-
-/// Alex is lost and expires; somebody else has the name for a while and gets a
-/// private message; Alex joins, does not hear of it, and resumes.
-#[test]
-fn what_was_for_somebody_else_of_the_same_name_is_not_missed() {
-    let server = "\
-        t INFO [Server] START: x
-        t INFO [Server] JOIN L=2 seq=1 room=r who=Alex sent=1: x
-        t INFO [Server] MESSAGE L=5 seq=2 room=r who=Alex sent=4: x
-        t INFO [Server] LEAVE L=6 seq=3 room=r who=Alex sent=0 why=expired: x
-        t INFO [Server] JOIN L=8 seq=4 room=r who=ALEX sent=1: x
-        t INFO [Server] MESSAGE L=9 room=r who=ALEX sent=7 to=ALEX: x
-        t INFO [Server] LEAVE L=10 seq=5 room=r who=ALEX sent=8 why=left: x
-        t INFO [Server] JOIN L=11 seq=6 room=r who=Alex sent=7: x
-        t INFO [Server] RESUME L=12 room=r who=Alex sent=8: x
-        t INFO [Server] MESSAGE L=16 seq=7 room=r who=Alex sent=15: x
-        t INFO [Server] STOP: x
-";
-    let client = "\
-        t INFO [Client Alex] START L=0: x
-        t INFO [Client Alex] SEND L=1 kind=join room=r: x
-        t INFO [Client Alex] DELIVER L=3 of=2 room=r seq=1 kind=join who=Alex sent=1 replayed=0: x
-        t INFO [Client Alex] SEND L=4 kind=message room=r: x
-        t INFO [Client Alex] DELIVER L=6 of=5 room=r seq=2 kind=message who=Alex sent=4 replayed=0: x
-        t INFO [Client Alex] LOST: x
-        t INFO [Client Alex] SEND L=7 kind=join room=r: x
-        t INFO [Client Alex] SEND L=8 kind=join room=r: x
-        t INFO [Client Alex] DELIVER L=9 of=6 room=r seq=3 kind=leave who=Alex sent=0 replayed=1: x
-        t INFO [Client Alex] DELIVER L=10 of=8 room=r seq=4 kind=join who=ALEX sent=1 replayed=1: x
-        t INFO [Client Alex] DELIVER L=11 of=10 room=r seq=5 kind=leave who=ALEX sent=8 replayed=1: x
-        t INFO [Client Alex] DELIVER L=12 of=11 room=r seq=6 kind=join who=Alex sent=7 replayed=1: x
-        t INFO [Client Alex] DELIVER L=13 of=12 room=r seq=0 kind=join who=Alex sent=8 replayed=0: x
-        t INFO [Client Alex] SEND L=15 kind=message room=r: x
-        t INFO [Client Alex] DELIVER L=17 of=16 room=r seq=7 kind=message who=Alex sent=15 replayed=0: x
-        t INFO [Client Alex] STOP: x
-";
-    let text = |lines: &str| lines.replace("        t INFO", "t INFO");
-    let logs = [("server.log", server), ("alex.log", client)];
-    let logs = logs.map(|(name, lines)| (name.to_owned(), text(lines)));
-    let (broken, words) = verdict(logs.into());
-    assert!(broken.is_empty(), "{words}");
 }
 
 #[test]
