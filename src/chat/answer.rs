@@ -72,6 +72,13 @@ pub enum Said {
     Superseded,
 }
 
+impl Said {
+    /// The words of [`Said::Repeated`], for what was sent at this Lamport time.
+    pub fn words_of_repeated(sent: i64) -> String {
+        format!("Your message of L={sent} was received before.")
+    }
+}
+
 /// What a lost session means for the room.
 #[derive(Debug)]
 pub enum Loss {

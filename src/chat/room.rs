@@ -283,7 +283,7 @@ impl Room {
         }
         if member.secret.is_some() {
             if sent <= member.settled {
-                let text = format!("Your message of L={sent} was received before.");
+                let text = Said::words_of_repeated(sent);
                 return Said::Repeated(self.refusal(text, sent, wall_ms));
             }
             if sent <= member.last_sent {

@@ -98,6 +98,11 @@ impl Conversation {
         self.joined
     }
 
+    /// Whether the server is one of ours.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
     /// Whether it is to leave, and has nothing left to say.
     pub(super) fn is_done(&self) -> bool {
         self.leaving && self.pending.is_empty()

@@ -243,6 +243,11 @@ impl Link {
     fn outcome(&self, end: Result<(), CallError>, was_in: bool) -> Outcome {
         let conversation = self.conversation();
         match end {
+            // What came before the goodbye may be lost with the connection.
+            Err(why) if conversation.has_left() && conversation.is_numbered() => {
+                report::lost(&self.room, &why.to_string());
+                Outcome::Left
+            }
             // However the server answers a goodbye: the original's answer is
             // UNKNOWN «EOF».
             _ if conversation.has_left() => Outcome::Left,

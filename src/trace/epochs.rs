@@ -37,6 +37,11 @@ pub struct Epoch {
     pub holes: Vec<Hole>,
     /// Whether the server's log tells of it at all.
     pub is_logged: bool,
+    /// Of several servers: what one of them does not tell, though it tells of
+    /// what comes later, and that.
+    pub skipped: Vec<[u32; 2]>,
+    /// Of several servers: what one of them tells twice.
+    pub repeated: Vec<[u32; 2]>,
     /// The stamped lines by their Lamport time.
     by_time: Vec<(i64, u32)>,
 }
@@ -79,6 +84,8 @@ impl Epoch {
             lines: Vec::new(),
             holes: vec![everything],
             is_logged: false,
+            skipped: Vec::new(),
+            repeated: Vec::new(),
             by_time: Vec::new(),
         }
     }

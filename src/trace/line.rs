@@ -12,8 +12,8 @@
 //!          but for the quotes themselves
 //! ```
 //!
-//! The fields carry what a program needs; the words keep the original's
-//! phrases where it had one. Every control, bidirectional and zero-width
+//! The fields carry what a program needs, but for what was said: that stands in
+//! the words, which keep the original's phrases where it had one. Every control, bidirectional and zero-width
 //! character of a name or a text is written as `\u{…}`, so nobody can begin a
 //! line, or end one, with what they say. A line that does not parse is a
 //! message for people (a warning, gRPC's own words) or was cut off.
@@ -63,7 +63,8 @@ pub enum What {
     /// Server: a participant left; `why` says how.
     Leave,
     /// Server: a session is gone and its participant may yet resume (no `L`).
-    /// Client: the connection is gone.
+    /// Client: the connection is gone, and with it perhaps the answer to its
+    /// goodbye.
     Lost,
     /// Server: a session was refused or ended by the server (no `L`).
     Cut,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::line::{Line, What};
 use super::names::{NO_NAME, NameId, Names};
+use super::said::digest;
 use crate::chat::{DEFAULT_ROOM, Kind};
 
 /// A longer line, in bytes, is not one that our programs write.
@@ -42,6 +43,8 @@ pub struct Entry {
     pub room: NameId,
     /// Whom it is about.
     pub who: NameId,
+    /// Its id, 0 if it is not told.
+    pub id: i64,
     /// The recipient of a private message, or [`NO_NAME`].
     pub to: NameId,
     /// The server's `DELIVER`: whose outbox.
@@ -49,6 +52,8 @@ pub struct Entry {
     /// The server's `START`: the log that it shares with other servers, or
     /// [`NO_NAME`].
     pub log: NameId,
+    /// A digest of what was said; 0 where the line does not tell it.
+    pub(super) said: u64,
     /// Which run of which process wrote it.
     pub run: u32,
     /// Which file it stands in.
@@ -197,6 +202,11 @@ impl Log {
         for stream in streams {
             log.append(stream);
         }
+        // What a killed process wrote last may break off, also where the next
+        // run goes on behind it.
+        for run in log.runs.iter().filter(|run| !run.stopped) {
+            log.entries[run.end as usize - 1].said = 0;
+        }
         Ok(log)
     }
 
@@ -222,7 +232,10 @@ impl Log {
             }
             if let Some((line, entry)) = entry {
                 let number = u32::try_from(number).map_err(|_| ReadError::TooLong)?;
+                // What breaks off does not tell all that was said.
+                let said = if whole.ends_with('\n') { entry.said } else { 0 };
                 let entry = Entry {
+                    said,
                     source: index as u32,
                     line: number,
                     start,
@@ -299,6 +312,7 @@ impl Log {
             (false, Some(Kind::Refusal)) => Refused,
             _ => line.what,
         };
+        let said = digest(line, what, kind);
         let names = &mut self.names;
         let room = room.map_or(NO_NAME, |raw| {
             let raw = raw.trim();
@@ -315,9 +329,11 @@ impl Log {
             seq: line.number("seq").map_or(0, |n| n.max(0) as u64),
             room,
             who: who.map_or(NO_NAME, |t| names.id(t)),
+            id: line.number("id").unwrap_or(0),
             to: line.text("to").map_or(NO_NAME, |t| names.id(t)),
             by: line.text("by").map_or(NO_NAME, |t| names.id(t)),
             log: line.text("log").map_or(NO_NAME, |t| names.id(t)),
+            said,
             run: 0,
             source: 0,
             line: 0,

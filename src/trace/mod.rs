@@ -8,7 +8,8 @@
 //! - `epochs` tells each room's histories apart, `visits` what a client saw
 //!   through one connection, and `streams` what it got as one participant;
 //! - [`order`] connects the events: happened-before; `sends` finds which send
-//!   became which event, [`chain`] walks from one event to another;
+//!   became which event, `said` tells whether both say the same, [`chain`] walks
+//!   from one event to another;
 //! - [`laws`] tries every law, and [`check`] pronounces the verdict;
 //! - [`before`] says of two events which happened before the other;
 //! - [`diagram`] draws the space-time diagram.
@@ -23,6 +24,7 @@ pub mod line;
 pub mod log;
 pub mod names;
 pub mod order;
+mod said;
 mod sends;
 mod sink;
 mod streams;

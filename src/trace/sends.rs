@@ -11,6 +11,7 @@ use super::line::What;
 use super::log::{self, Process};
 use super::names::{NO_NAME, NameId};
 use super::order::{NONE, RoomOrder, Stray, Trace};
+use super::said::agree;
 use crate::chat::Kind;
 
 /// Who speaks under a name in a room.
@@ -180,7 +181,7 @@ fn difference(trace: &Trace, send: u32, stamped: u32) -> Option<Stray> {
     }
     let same = names.same(sent.room, entry.room)
         && (kind.is_none() || sent.kind == kind)
-        && (entry.what != What::Message || names.same(sent.to, entry.to));
+        && (entry.what != What::Message || (names.same(sent.to, entry.to) && agree(sent, entry)));
     (!same).then_some(Stray::AlteredSend { send, stamped })
 }
 

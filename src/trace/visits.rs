@@ -12,6 +12,7 @@ use super::epochs::Epoch;
 use super::line::What;
 use super::log::{Entry, Log, Process};
 use super::names::{NO_NAME, NameId};
+use super::said::agree;
 use crate::chat::Kind;
 
 /// How many epochs of a room are tried for a visit.
@@ -30,6 +31,9 @@ pub struct Visit {
     pub arrivals: Vec<u32>,
     /// The arrival that told it that it is in the room.
     pub receipt: Option<u32>,
+    /// The LEAVE that it sent; `None` if the connection was lost, also after
+    /// that.
+    pub leave: Option<u32>,
     /// The room's epoch; `None` if that cannot be told.
     pub epoch: Option<u32>,
     /// Whether that is beyond doubt.
@@ -60,10 +64,24 @@ pub fn visits(log: &Log) -> Vec<Visit> {
             let room = log.names.folded(entry.room);
             let begins = entry.what == What::Send && entry.kind == Some(Kind::Join);
             let arrives = matches!(entry.what, What::Deliver | What::Refused);
-            match entry.what {
+            match (entry.what, entry.kind) {
                 // Where it does not say of which room, there is but one.
-                What::Lost if entry.room == NO_NAME => open.clear(),
-                what if begins || what == What::Lost => {
+                (What::Lost, _) if entry.room == NO_NAME => {
+                    for at in open.drain().map(|(_, at)| at) {
+                        visits[at].leave = None;
+                    }
+                }
+                (What::Lost, _) => {
+                    if let Some(at) = open.remove(&room) {
+                        visits[at].leave = None;
+                    }
+                }
+                (What::Send, Some(Kind::Leave)) => {
+                    if let Some(at) = open.get(&room) {
+                        visits[*at].leave = Some(index as u32);
+                    }
+                }
+                _ if begins => {
                     open.remove(&room);
                 }
                 _ => {}
@@ -78,6 +96,7 @@ pub fn visits(log: &Log) -> Vec<Visit> {
                     join: begins.then_some(index as u32),
                     arrivals: Vec::new(),
                     receipt: None,
+                    leave: None,
                     epoch: None,
                     is_sure: false,
                 });
@@ -109,6 +128,9 @@ fn is_receipt(log: &Log, name: NameId, join: Option<&Entry>, entry: &Entry) -> b
 /// Whether a client's line tells of the event that the server's line tells of.
 /// To whom a refusal went is not looked at: that is a law of its own.
 pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
+    if !agree(said, arrived) {
+        return false;
+    }
     if arrived.what == What::Refused {
         return said.what == What::Refused && said.sent == arrived.sent;
     }
@@ -119,6 +141,7 @@ pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
         _ => return false,
     };
     arrived.kind == Some(kind)
+        && (said.id == arrived.id || said.id == 0 || arrived.id == 0)
         && log.names.same(said.who, arrived.who)
         && (said.sent, said.seq) == (arrived.sent, arrived.seq)
         && log.names.same(said.to, arrived.to)

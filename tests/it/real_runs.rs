@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Program, Random, fixed_port};
+use crate::support::{Program, Proxy, Random, fixed_port, sooner_or_later};
 
 const NAMES: [&str; 3] = ["Alex", "Aske", "Bob"];
 
@@ -144,6 +144,25 @@ fn the_logs_of_a_real_run_with_losses_and_a_restart_hold_and_spoilt_ones_do_not(
         }),
     );
     violated(
+        "nothing from nowhere",
+        spoilt(folder.path(), |lines| {
+            let (a, _) = deliveries(lines);
+            lines[a] = lines[a].replace("line", "lime");
+        }),
+    );
+    // The last that came before it left.
+    violated(
+        "no gap, no repeat",
+        spoilt(folder.path(), |lines| {
+            let is_numbered = |line: &String| line.contains("DELIVER") && !line.contains("seq=0 ");
+            let last = lines
+                .iter()
+                .rposition(is_numbered)
+                .expect("it heard something");
+            lines.remove(last);
+        }),
+    );
+    violated(
         "own times rise",
         spoilt(folder.path(), |lines| {
             let (_, b) = deliveries(lines);
@@ -151,5 +170,40 @@ fn the_logs_of_a_real_run_with_losses_and_a_restart_hold_and_spoilt_ones_do_not(
             let (_, tail) = tail.split_once(' ').expect("more fields");
             lines[b] = format!("{head} L=1 {tail}");
         }),
+    );
+}
+
+/// What came before the goodbye may have been lost with the connection: that
+/// nothing lacks is not to be concluded from it.
+#[test]
+fn a_log_tells_that_a_goodbye_had_no_answer_and_with_which_past_a_client_began() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("Alex.log");
+    let (_server, address) = Program::server(&[]);
+    let proxy = Proxy::to(&address);
+    let args = ["--last", "5", "--log-file", &log.display().to_string()];
+    let mut client = Program::client("Alex", &proxy.address, &args);
+    client.wait_for("Participant Alex joined");
+    proxy.deafen();
+    client.end_input();
+    let told = || fs::read_to_string(&log).expect("a log");
+    sooner_or_later("the goodbye is in the log", || {
+        told().contains("kind=leave")
+    });
+    proxy.cut();
+    assert!(client.end().0.success());
+    let told = told();
+    let tells: Vec<_> = told
+        .lines()
+        .filter_map(|line| line.split([' ', ':']).nth(7))
+        .collect();
+    assert_eq!(
+        tells,
+        ["START", "SEND", "DELIVER", "SEND", "LOST", "STOP"],
+        "{told}"
+    );
+    assert!(
+        told.contains("kind=join room=\"Chit Chat\" last=5:"),
+        "{told}"
     );
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Epoch, Hole, Told, told};
 use crate::trace::log::{Log, Process};
 use crate::trace::names::{NO_NAME, NameId};
+use crate::trace::said::agree;
 
 /// What one server tells of a room without a break.
 struct Piece {
@@ -64,10 +65,16 @@ fn epoch(log: &Log, room: NameId, mut pieces: Vec<Piece>) -> Epoch {
     let name = lines
         .first()
         .map_or(room, |line| log.entries[*line as usize].room);
+    let (mut skipped, mut repeated) = (Vec::new(), Vec::new());
     // What a server tells out of order is not put in order here.
     if pieces.iter().all(is_in_order) {
         lines.sort_by_key(|line| (time(line), *line));
         lines.dedup_by(|later, first| is_same(log, *first, *later));
+        for piece in &pieces {
+            let pairs = piece.lines.windows(2).map(|pair| [pair[0], pair[1]]);
+            repeated.extend(pairs.filter(|[a, b]| time(a) == time(b)));
+            skipped.extend(skipped_by(piece, &lines, time));
+        }
     }
     let mut by_time: Vec<(i64, u32)> = lines.iter().map(|line| (time(line), *line)).collect();
     by_time.sort_unstable();
@@ -93,9 +100,27 @@ fn epoch(log: &Log, room: NameId, mut pieces: Vec<Piece>) -> Epoch {
         is_logged: true,
         lines,
         holes,
+        skipped,
+        repeated,
         by_time,
         ..Epoch::untold(room, name)
     }
+}
+
+/// The lines of others that lack in a piece, each with the piece's next one.
+fn skipped_by(piece: &Piece, lines: &[u32], time: impl Fn(&u32) -> i64) -> Vec<[u32; 2]> {
+    let from = lines.partition_point(|line| time(line) <= piece.after);
+    let mut own = piece.lines.iter().peekable();
+    let mut skipped = Vec::new();
+    for line in &lines[from..] {
+        while own.next_if(|own| time(own) < time(line)).is_some() {}
+        match own.peek() {
+            None => break,
+            Some(&&next) if time(&next) > time(line) => skipped.push([*line, next]),
+            Some(_) => {}
+        }
+    }
+    skipped
 }
 
 /// Whether two servers' lines tell of the same event in the same way.
@@ -105,6 +130,7 @@ fn is_same(log: &Log, first: u32, other: u32) -> bool {
         && (a.time, a.what, a.seq, a.sent) == (b.time, b.what, b.seq, b.sent)
         && log.names.same(a.who, b.who)
         && log.names.same(a.to, b.to)
+        && agree(a, b)
 }
 
 #[cfg(test)]

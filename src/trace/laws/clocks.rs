@@ -33,6 +33,12 @@ pub(super) fn try_own_times(trace: &Trace, findings: &mut Findings) {
             }
             last = Some(line);
         }
+        for lines in &epoch.repeated {
+            findings.broken(law, lines, || {
+                let time = entries[lines[0] as usize].time.unwrap_or(0);
+                format!("the room's clock goes from L={time} to L={time}")
+            });
+        }
     }
     for run in &trace.log.runs {
         if run.process == Process::Server {

@@ -1,6 +1,7 @@
 //! The laws that every run of a chat keeps, each with its name, and what
 //! breaks them.
 
+mod answers;
 mod audience;
 mod clocks;
 mod outboxes;
@@ -61,11 +62,15 @@ impl Law {
                 "the Lamport times of a process strictly rise; the server has a clock for each room"
             }
             Law::ClockCondition => "if a happened before b, then L(a) < L(b)",
-            Law::OneOrder => "whoever gets two events gets them in the order of the room's L",
-            Law::NoGap => {
-                "a room's numbers rise by one, and from joining to its end a participant gets each once"
+            Law::OneOrder => {
+                "whoever gets two events gets them in the order of the room's L, and what one sends is stamped in the order in which it is sent"
             }
-            Law::NothingFromNowhere => "what arrives was stamped, and what was stamped was sent",
+            Law::NoGap => {
+                "a room's numbers rise by one, from joining to leaving a participant gets each once, and each that it sends is stamped once"
+            }
+            Law::NothingFromNowhere => {
+                "what arrives was stamped, and what was stamped was sent, word for word"
+            }
             Law::JoinedAndLeft => {
                 "joining and leaving are said once, to those who are there, when they are there"
             }
@@ -110,10 +115,14 @@ impl Findings {
         clocks::try_own_times(trace, &mut findings);
         clocks::try_condition(trace, &mut findings);
         let presences = presence::Presences::of(trace);
-        streams::try_streams(trace, &presences, &mut findings);
+        let answers = answers::Answers::of(trace);
+        answers.try_sends(trace, &presences, &mut findings);
+        answers::Answers::try_repeats(trace, &mut findings);
+        let personal = streams::personal(trace);
+        streams::try_streams(trace, &presences, &answers, &personal, &mut findings);
         roster::try_rooms(trace, &mut findings);
         audience::try_arrivals(trace, &mut findings);
-        outboxes::try_outboxes(trace, &presences, &mut findings);
+        outboxes::try_outboxes(trace, &presences, &personal, &mut findings);
         try_strays(trace, &mut findings);
         findings
     }

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 
 use super::audience::{may_see, told_the_wrong_one};
 use super::presence::{Presence, Presences};
+use super::streams::Personal;
 use super::{Findings, Law};
+use crate::chat::Kind;
 use crate::trace::line::What;
 use crate::trace::log::Process;
 use crate::trace::names::{NO_NAME, NameId};
@@ -18,7 +20,12 @@ use crate::trace::order::Trace;
 /// A participant of a room in one epoch.
 type Key = (u32, NameId);
 
-pub(super) fn try_outboxes(trace: &Trace, presences: &Presences<'_>, findings: &mut Findings) {
+pub(super) fn try_outboxes(
+    trace: &Trace,
+    presences: &Presences<'_>,
+    personal: &Personal,
+    findings: &mut Findings,
+) {
     let puts = puts(trace);
     if puts.is_empty() {
         return;
@@ -26,9 +33,13 @@ pub(super) fn try_outboxes(trace: &Trace, presences: &Presences<'_>, findings: &
     // The last put of each participant in each stretch between its turns, and
     // the last one that had a number.
     let mut last: HashMap<(Key, usize), (u32, u32)> = HashMap::new();
-    for (put, epoch, said) in puts {
+    for (put, epoch) in puts {
         let entries = &trace.log.entries;
-        let (entry, event) = (&entries[put as usize], &entries[said as usize]);
+        let entry = &entries[put as usize];
+        let Some(said) = stamped(trace, (put, epoch), findings) else {
+            continue;
+        };
+        let event = &entries[said as usize];
         findings.tried(Law::ForWhom);
         if !may_see(trace, event, entry.by) {
             findings.broken(Law::ForWhom, &[said, put], || {
@@ -71,11 +82,51 @@ pub(super) fn try_outboxes(trace: &Trace, presences: &Presences<'_>, findings: &
                 format!("number {} was not put into this outbox", number + 1)
             });
         }
+        // What is for few has no number.
+        let own = personal.get(&key).map_or(&[][..], Vec::as_slice);
+        let next = own.get(own.partition_point(|(own, _)| *own <= time));
+        if let Some(&(_, lacking)) = next.filter(|(own, _)| *own < entry.of) {
+            findings.broken(Law::ForWhom, &[lacking, put], || {
+                format!(
+                    "it was not put into the outbox into which L={} was put",
+                    entry.of
+                )
+            });
+        }
     }
 }
 
-/// The lines that tell of an outbox, each with its epoch and its event.
-fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
+/// The event that was put into an outbox, if it is as it was stamped.
+fn stamped(trace: &Trace, (put, epoch): (u32, u32), findings: &mut Findings) -> Option<u32> {
+    let law = Law::NothingFromNowhere;
+    let entry = &trace.log.entries[put as usize];
+    let epoch = &trace.epochs[epoch as usize];
+    let Some(said) = epoch.stamped_at(entry.of).next() else {
+        if !epoch.may_lack(entry.of) {
+            findings.broken(law, &[put], || {
+                format!("the server stamped nothing with L={}", entry.of)
+            });
+        }
+        return None;
+    };
+    let event = &trace.log.entries[said as usize];
+    let kind = match event.what {
+        What::Join | What::Resume => Kind::Join,
+        What::Leave => Kind::Leave,
+        What::Refused => Kind::Refusal,
+        _ => Kind::Message,
+    };
+    findings.tried(law);
+    if entry.seq != event.seq || entry.kind.is_some_and(|told| told != kind) {
+        findings.broken(law, &[said, put], || {
+            format!("what was put as L={} is not what was stamped", entry.of)
+        });
+    }
+    Some(said)
+}
+
+/// The lines that tell of an outbox, each with its epoch.
+fn puts(trace: &Trace) -> Vec<(u32, u32)> {
     let mut epoch_of: HashMap<u32, u32> = HashMap::new();
     let mut puts = Vec::new();
     let is_put = |node: &u32| {
@@ -113,11 +164,7 @@ fn puts(trace: &Trace) -> Vec<(u32, u32, u32)> {
             NO_NAME => now.get(&room),
             log => shared.get(&(log, room)),
         };
-        if let Some(&epoch) = epoch
-            && let Some(said) = trace.epochs[epoch as usize].stamped_at(entry.of).next()
-        {
-            puts.push((node, epoch, said));
-        }
+        puts.extend(epoch.map(|epoch| (node, *epoch)));
     }
     puts
 }

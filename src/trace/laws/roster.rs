@@ -33,6 +33,11 @@ pub(super) fn try_rooms(trace: &Trace, findings: &mut Findings) {
     for order in &trace.rooms {
         try_room(trace, order, findings);
     }
+    for lines in trace.epochs.iter().flat_map(|epoch| &epoch.skipped) {
+        findings.broken(Law::NoGap, lines, || {
+            "one of the servers does not tell of it, but of what comes later".to_owned()
+        });
+    }
 }
 
 fn try_room(trace: &Trace, order: &RoomOrder, findings: &mut Findings) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::answers::Answers;
 use super::presence::{Presence, Presences};
 use super::{Findings, Law};
 use crate::trace::line::What;
@@ -12,25 +13,41 @@ use crate::trace::visits::Visit;
 
 /// What the server stamped for a participant and not for all: Lamport times,
 /// rising, and the events.
-type Personal = HashMap<(u32, NameId), Vec<(i64, u32)>>;
+pub(super) type Personal = HashMap<(u32, NameId), Vec<(i64, u32)>>;
 
-pub(super) fn try_streams(trace: &Trace, presences: &Presences<'_>, findings: &mut Findings) {
-    let personal = personal(trace);
+pub(super) fn try_streams(
+    trace: &Trace,
+    presences: &Presences<'_>,
+    answers: &Answers,
+    personal: &Personal,
+    findings: &mut Findings,
+) {
     for visit in &trace.visits {
         try_beginning(trace, visit, findings);
     }
     for stream in streams(trace) {
-        try_order(trace, &stream, findings);
+        let left = left(trace, answers, &stream);
+        try_order(trace, &stream, left, findings);
         if let Some(epoch) = stream.epoch {
             try_presence(trace, presences, epoch, &stream, findings);
             let own = personal.get(&(epoch, stream.name));
             let own = own.map_or(&[][..], Vec::as_slice);
-            try_personal(trace, presences, epoch, &stream, own, findings);
+            try_personal(trace, presences, epoch, (&stream, left), own, findings);
         }
     }
 }
 
-fn personal(trace: &Trace) -> Personal {
+/// The server's LEAVE at which a participant's stream ended as both meant it
+/// to: all that came before has reached it.
+fn left(trace: &Trace, answers: &Answers, stream: &Stream) -> Option<u32> {
+    let visit = &trace.visits[*stream.visits.last()? as usize];
+    let is_told = visit.is_sure && trace.log.runs[visit.run as usize].stopped;
+    let (epoch, event) = answers.to(visit.leave.filter(|_| is_told)?)?;
+    let is_leave = trace.log.entries[event as usize].what == What::Leave;
+    (is_leave && Some(epoch) == stream.epoch && (event as usize) < trace.told).then_some(event)
+}
+
+pub(super) fn personal(trace: &Trace) -> Personal {
     let mut personal = Personal::new();
     for (at, room) in (0u32..).zip(&trace.rooms) {
         for &node in &room.events {
@@ -80,7 +97,7 @@ fn try_beginning(trace: &Trace, visit: &Visit, findings: &mut Findings) {
 }
 
 /// In the order of L, without a gap and without a repeat.
-fn try_order(trace: &Trace, stream: &Stream, findings: &mut Findings) {
+fn try_order(trace: &Trace, stream: &Stream, left: Option<u32>, findings: &mut Findings) {
     let is_placed = |arrival: u32| trace.is_placed(arrival, stream.epoch);
     let (mut last, mut last_numbered) = (None, None);
     for visit in &stream.visits {
@@ -103,6 +120,22 @@ fn try_order(trace: &Trace, stream: &Stream, findings: &mut Findings) {
                 }
                 last_numbered = Some(arrival);
             }
+        }
+    }
+    if let (Some(before), Some(left)) = (last_numbered, left)
+        && is_placed(before)
+    {
+        let law = Law::NoGap;
+        let seq = |i: u32| trace.log.entries[i as usize].seq;
+        let (number, end) = (seq(before), seq(left));
+        findings.tried(law);
+        if end > number.saturating_add(1) {
+            findings.broken(law, &[before, left], || {
+                format!(
+                    "number {} was not delivered, and its receiver left later",
+                    number + 1
+                )
+            });
         }
     }
 }
@@ -199,7 +232,7 @@ fn try_personal(
     trace: &Trace,
     presences: &Presences<'_>,
     epoch: u32,
-    stream: &Stream,
+    (stream, left): (&Stream, Option<u32>),
     personal: &[(i64, u32)],
     findings: &mut Findings,
 ) {
@@ -213,7 +246,8 @@ fn try_personal(
     let (Some(first), Some(last)) = (receipts.first(), stream.arrivals(trace).last()) else {
         return;
     };
-    let end = got[got.len() - 1];
+    let left_at = left.and_then(|node| trace.time(node)).unwrap_or(0);
+    let end = left_at.max(got[got.len() - 1]);
     let from = personal.partition_point(|(time, _)| time <= first);
     for &(time, node) in personal[from..].iter().take_while(|(t, _)| *t < end) {
         let since = receipts[receipts.partition_point(|r| *r <= time) - 1];
@@ -224,10 +258,10 @@ fn try_personal(
         findings.tried(Law::ForWhom);
         if got.binary_search(&time).is_err() {
             let later = |i: &u32| trace.log.entries[*i as usize].of > time;
-            let after = stream.arrivals(trace).find(later).unwrap_or(last);
-            findings.broken(Law::ForWhom, &[node, after], || {
+            let after = stream.arrivals(trace).find(later).or(left);
+            findings.broken(Law::ForWhom, &[node, after.unwrap_or(last)], || {
                 let name = trace.log.names.text(stream.written);
-                format!("L={time} never reached {name}, who got what came later")
+                format!("L={time} never reached {name}, who got what came later or left later")
             });
         }
     }

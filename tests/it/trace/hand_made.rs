@@ -6,7 +6,7 @@ use chitchat::trace::check::Verdict;
 use chitchat::trace::laws::Law;
 
 /// What is broken in each folder of `tests/logs/broken`, and where it shows.
-const BROKEN: [(&str, Law, &[&str]); 23] = [
+const BROKEN: [(&str, Law, &[&str]); 35] = [
     (
         "a-clock-stands-still",
         Law::OwnTimes,
@@ -109,6 +109,66 @@ const BROKEN: [(&str, Law, &[&str]); 23] = [
         "a-private-message-is-published",
         Law::ForWhom,
         &["alex.log:11", "server.log:8"],
+    ),
+    (
+        "an-outbox-lacks-a-private-message",
+        Law::ForWhom,
+        &["server.log:9", "server.log:11"],
+    ),
+    (
+        "put-and-never-stamped",
+        Law::NothingFromNowhere,
+        &["server.log:10"],
+    ),
+    (
+        "told-under-another-id",
+        Law::NothingFromNowhere,
+        &["server.log:5", "carol.log:4"],
+    ),
+    (
+        "words-are-altered-on-their-way",
+        Law::NothingFromNowhere,
+        &["server.log:6", "carol.log:5"],
+    ),
+    (
+        "words-are-altered-by-the-server",
+        Law::NothingFromNowhere,
+        &["bob.log:11", "server.log:11"],
+    ),
+    (
+        "sent-and-never-stamped",
+        Law::NoGap,
+        &["alex.log:8", "server.log:7"],
+    ),
+    (
+        "stamped-in-another-order-than-sent",
+        Law::OneOrder,
+        &["server.log:12", "server.log:11"],
+    ),
+    (
+        "the-last-number-is-missing",
+        Law::NoGap,
+        &["alex.log:8", "server.log:10"],
+    ),
+    (
+        "the-last-private-message-is-lost",
+        Law::ForWhom,
+        &["server.log:8", "server.log:9"],
+    ),
+    (
+        "received-before-and-never-stamped",
+        Law::NoGap,
+        &["server.log:7"],
+    ),
+    (
+        "a-server-skips-an-event",
+        Law::NoGap,
+        &["server.log:8", "other.log:8"],
+    ),
+    (
+        "a-server-tells-twice",
+        Law::OwnTimes,
+        &["server.log:8", "server.log:9"],
     ),
 ];
 
