@@ -200,10 +200,11 @@ impl Fit {
     }
 
     /// Whether the lines tell of most of it. If not it may belong to a run of
-    /// the server whose log is not there, and which began like this one.
+    /// the server whose log is not there, and which began like this one; that is
+    /// likelier where it was let in by another event.
     fn is_believed(&self, epoch: &Epoch) -> bool {
         match self.wrong {
-            _ if self.is_foreign => false,
+            wrong if self.is_foreign => self.signs > 4 * wrong + 2 * self.beyond,
             0 => self.signs >= self.beyond || !epoch.is_logged,
             wrong => self.signs > 2 * wrong + self.beyond,
         }

@@ -6,7 +6,7 @@ use chitchat::trace::check::Verdict;
 use chitchat::trace::laws::Law;
 
 /// What is broken in each folder of `tests/logs/broken`, and where it shows.
-const BROKEN: [(&str, Law, &[&str]); 35] = [
+const BROKEN: [(&str, Law, &[&str]); 36] = [
     (
         "a-clock-stands-still",
         Law::OwnTimes,
@@ -169,6 +169,11 @@ const BROKEN: [(&str, Law, &[&str]); 35] = [
         "a-server-tells-twice",
         Law::OwnTimes,
         &["server.log:8", "server.log:9"],
+    ),
+    (
+        "let-in-by-another-event",
+        Law::NothingFromNowhere,
+        &["server.log:4", "carol.log:3"],
     ),
 ];
 
