@@ -32,6 +32,7 @@ mod shared_log;
 mod standard;
 mod stopping;
 mod terminal;
+mod terminal_keys;
 mod terminal_losses;
 mod terminal_rooms;
 mod texts;

@@ -83,6 +83,7 @@ pub(super) fn parse(line: &str, names: &[String]) -> Result<Typed, String> {
         "me" if rest.is_empty() => Err("/me TEXT: what do you do?".to_owned()),
         "me" => Ok(say(&format!("{ACTION}{rest}"))),
         "msg" => match recipient(rest, names) {
+            // To nobody would be to everybody.
             Some((to, text)) if !to.is_empty() && !text.is_empty() => Ok(Typed::Say {
                 to: to.to_owned(),
                 text: text.to_owned(),
@@ -181,5 +182,8 @@ mod tests {
         assert_eq!(parse("/msg \"Bo Ek\" hi", &names), said("Bo Ek", "hi"));
         assert_eq!(parse("/msg \" Bo \" hi", &names), said("Bo", "hi"));
         assert_eq!(parse("/msg Bo hi", &names), said("Bo", "hi"));
+        for nobody in ["/msg \"\" hi", "/msg \"  \" hi", "/msg \"Bo hi"] {
+            assert!(parse(nobody, &names).is_err(), "{nobody}");
+        }
     }
 }
