@@ -226,8 +226,13 @@ impl Painter {
                     at += piece.width();
                 }
             }
-            if !stretch.is_empty() {
-                out.push_str(&self.styled(style, &stretch));
+            // A space behind the last column would begin a row of its own.
+            let shown = match fits && at > columns {
+                true => stretch.trim_end(),
+                false => &stretch,
+            };
+            if !shown.is_empty() {
+                out.push_str(&self.styled(style, shown));
             }
         }
         out.push('\n');
@@ -402,6 +407,13 @@ mod tests {
         assert_eq!(
             out,
             "    L=5  one two three four five\n         six seven\n"
+        );
+        let spans = ["one two three four fivexy ", "Alex", " six"];
+        let spans = spans.map(|text| (Style::Normal, text.to_owned()));
+        let out = p.wrapped(spans.into(), head, 34);
+        assert_eq!(
+            out, "    L=5  one two three four fivexy\n         Alex six\n",
+            "the space in column 35 begins no row"
         );
         let wide = vec![(Style::Normal, "漢".repeat(20))];
         let out = p.wrapped(wide, head, 34);
