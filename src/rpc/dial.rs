@@ -185,6 +185,9 @@ impl Dialler {
         if address.is_empty() || address.contains('\0') {
             return Err(fail("not an address"));
         }
+        if let Some(port) = impossible_port(address) {
+            return Err(fail(&format!("there is no port {port}")));
+        }
         let tls = self.access.tls.as_ref();
         if tls
             .and_then(ClientTls::server_name)
@@ -221,6 +224,15 @@ impl Dialler {
             }
         }
     }
+}
+
+/// The port of an address, if no port has that number. gRPC would take what is
+/// left of it after a division by 65536, and reach somebody else.
+fn impossible_port(address: &str) -> Option<&str> {
+    let (_, port) = address.rsplit_once(':')?;
+    let is_path = address.starts_with("unix:") || address.starts_with("unix-abstract:");
+    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    (!is_path && is_number && port.parse::<u16>().is_err()).then_some(port)
 }
 
 enum Connected {

@@ -79,6 +79,19 @@ fn an_address_that_is_none_is_a_clear_error() {
 }
 
 #[test]
+fn a_port_that_there_is_not_leads_to_no_other() {
+    let server = TestServer::start();
+    let (host, port) = server.address.rsplit_once(':').unwrap();
+    let other = format!("{host}:{}", port.parse::<u32>().unwrap() + 65_536);
+    let port = other.rsplit_once(':').unwrap().1;
+    let (status, out, err) = Program::client("Alex", &other, &[]).end();
+    assert_eq!((code(status), out.as_slice()), (3, &[][..]));
+    let last = err.last().unwrap();
+    let why = format!("chitchat: cannot reach {other}: there is no port {port}");
+    assert_eq!(*last, why);
+}
+
+#[test]
 fn without_a_server_the_client_says_so_and_ends_with_3() {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
