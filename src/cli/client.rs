@@ -228,7 +228,7 @@ fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::R
     participant.join();
     // The thread that reads the input may wait for ever; it has nothing to
     // lose, and ends with the process.
-    Ok(end)
+    end.context("cannot write")
 }
 
 /// The name, asked for. `None`: there is no input.

@@ -145,12 +145,17 @@ pub struct Plain<O, E> {
 impl<O: Write, E: Write> Plain<O, E> {
     /// Writes until the end, and returns it. A reader of `out` that has gone
     /// ends it too, as if it had left.
-    pub fn run(&mut self, happenings: &Receiver<Happening>, voice: &Voice) -> End {
+    ///
+    /// # Errors
+    /// Something could not be written though somebody would read it; then it
+    /// has left, too.
+    pub fn run(&mut self, happenings: &Receiver<Happening>, voice: &Voice) -> io::Result<End> {
         // What stands if the reader thread dies without a word.
         let mut end = End::Gone {
             why: CallError::Lost,
             unsent: 0,
         };
+        let mut failed = None;
         for happening in happenings {
             let line = match (&self.format, &happening) {
                 (Format::Json { room }, _) => Some(json::object(&happening, room).to_string()),
@@ -172,16 +177,20 @@ impl<O: Write, E: Write> Plain<O, E> {
                 true => self.out.flush(),
                 false => Ok(()),
             });
+            if let Err(why) = written {
+                voice.leave(); // nobody reads: what was said still gets its echo
+                failed.get_or_insert(why);
+            }
             if let Happening::Ended(how) = happening {
                 end = how;
                 break;
             }
-            if written.is_err() {
-                voice.leave(); // nobody reads: what was said still gets its echo
-            }
         }
-        let _ = self.out.flush();
-        end
+        let failed = failed.or(self.out.flush().err());
+        match failed.filter(|why| why.kind() != io::ErrorKind::BrokenPipe) {
+            Some(why) => Err(why),
+            None => Ok(end),
+        }
     }
 
     fn notice(&mut self, happening: &Happening) {

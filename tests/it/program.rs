@@ -445,12 +445,44 @@ fn a_log_file_gets_the_log_and_standard_error_nothing() {
 }
 
 #[test]
-fn a_gone_reader_of_its_output_is_no_error_for_the_client() {
+fn a_client_whose_output_nobody_reads_leaves_and_that_is_no_error() {
     let server = TestServer::start();
-    let mut client = Program::client("Alex", &server.address, &[]);
-    client.wait_for("joined");
-    client.type_line("exit");
-    assert!(client.end().0.success());
+    let mut witness = Peer::join(&server.address, "Witness", 1);
+    let client = concat!(env!("CARGO_BIN_EXE_chitchat"), " client Pan --server");
+    let script = format!(
+        "({client} {}; echo code $? >&2) | head -n 1",
+        server.address
+    );
+    // Its input stays open: that is not why it leaves.
+    let mut shell = Program::start_other(Path::new("sh"), &["-c", &script]);
+    shell.wait_for("Pan joined");
+    let (begun, mut is_there) = (Instant::now(), true);
+    for n in 1.. {
+        witness.say("is anybody there?", n);
+        let heard = witness.until("the question", |e| e.sent == n && e.kind == Kind::Message);
+        is_there &= heard.iter().all(|e| e.kind != Kind::Leave);
+        if !is_there {
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "the client does not leave");
+    }
+    shell.wait_for_error("code 0");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it writes to /dev/full")]
+fn a_client_that_cannot_write_says_so_and_leaves() {
+    let server = TestServer::start();
+    let witness = Peer::join(&server.address, "Witness", 1);
+    let client = concat!(env!("CARGO_BIN_EXE_chitchat"), " client Pan --server");
+    for args in ["", "--json"] {
+        let script = format!("echo hello | {client} {} {args} >/dev/full", server.address);
+        let mut shell = Program::start_other(Path::new("sh"), &["-c", &script]);
+        shell.wait_for_error("chitchat: cannot write: ");
+        assert_eq!(code(shell.end().0), 1);
+        let heard = witness.until("the departure", |e| e.kind == Kind::Leave);
+        assert!(heard.iter().any(|e| e.text == "hello"), "{heard:#?}");
+    }
 }
 
 #[test]
