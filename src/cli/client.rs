@@ -138,7 +138,11 @@ impl Args {
             };
             self.log.start(client_process(name.as_str()), quiet)?;
         }
-        let signal = signals::first().context("cannot wait for signals")?;
+        let signal = match interactive {
+            true => signals::first_then(terminal::giver_back()),
+            false => signals::first(),
+        }
+        .context("cannot wait for signals")?;
         let past = self
             .last
             .map(PastAsk::Last)

@@ -8,16 +8,24 @@ use signal_hook::iterator::Signals;
 /// A channel that gets the number of the first SIGINT or SIGTERM, or SIGHUP:
 /// the terminal is gone.
 pub(super) fn first() -> std::io::Result<Receiver<i32>> {
-    watch(None)
+    watch(None, || {})
+}
+
+/// As [`first`]; `tidy` is called before a second one ends the program.
+pub(super) fn first_then(tidy: impl Fn() + Send + 'static) -> std::io::Result<Receiver<i32>> {
+    watch(None, tidy)
 }
 
 /// As [`first`], but SIGHUP goes to the second channel, however often it comes.
 pub(super) fn first_and_hangups() -> std::io::Result<(Receiver<i32>, Receiver<()>)> {
     let (tell, hangups) = bounded(1);
-    Ok((watch(Some(tell))?, hangups))
+    Ok((watch(Some(tell), || {})?, hangups))
 }
 
-fn watch(hangups: Option<Sender<()>>) -> std::io::Result<Receiver<i32>> {
+fn watch(
+    hangups: Option<Sender<()>>,
+    tidy: impl Fn() + Send + 'static,
+) -> std::io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (tell, told) = bounded(1);
     std::thread::Builder::new()
@@ -30,6 +38,7 @@ fn watch(hangups: Option<Sender<()>>) -> std::io::Result<Receiver<i32>> {
                     let _ = hangups.try_send(());
                 } else if told_of_one || tell.send(signal).is_err() {
                     // Where nobody is to be told any more, the end is under way.
+                    tidy();
                     std::process::exit(128 + signal);
                 } else {
                     told_of_one = true;

@@ -1,6 +1,44 @@
 //! The client at a terminal, and keys that are out of the ordinary.
 
-use crate::support::{Peer, TestServer, Tmux};
+use std::process::Command;
+
+use crate::support::{Peer, Program, TestServer, Tmux};
+
+/// A terminal with a client in it that is called Alex, and its process.
+fn client_and_process(columns: u16, rows: u16, address: &str) -> (Tmux, String) {
+    let alex = Tmux::start(columns, rows);
+    let client = format!("exec $C client Alex --server {address}");
+    alex.run(&format!("clear; sh -c 'echo process=$$; {client}'"));
+    alex.wait_for("Alex joined");
+    alex.wait_for_line("Alex>");
+    let screen = alex.screen();
+    let (_, process) = screen.split_once("process=").expect("it is shown");
+    let process = process.lines().next().expect("a line").to_owned();
+    (alex, process)
+}
+
+fn signal(name: &str, process: &str) {
+    let sent = Command::new("kill").args([name, process]).status();
+    assert!(sent.expect("kill").success());
+}
+
+#[test]
+fn a_second_signal_gives_the_terminal_back_too() {
+    let (server, address) = Program::server(&[]);
+    let (alex, process) = client_and_process(80, 24, &address);
+    // A server that does not answer keeps the client busy with the command.
+    server.signal("-STOP");
+    alex.line("/join ops");
+    alex.wait_until("no line to type on", |screen| {
+        !screen.lines().last().unwrap_or_default().contains("Alex>")
+    });
+    // Two of a kind at once could be one.
+    signal("-TERM", &process);
+    signal("-HUP", &process);
+    let code = alex.ended();
+    assert!([128 + 1, 128 + 15].contains(&code), "{code}");
+    server.signal("-CONT");
+}
 
 #[test]
 fn a_message_to_nobody_is_for_nobody() {

@@ -47,6 +47,7 @@ use screen::{NextRoom, Screen, Show};
 use stage::Stage;
 
 pub use colour::Colours;
+pub use modes::giver_back;
 pub use paint::Look;
 
 /// A paste of more lines than this is sent only if that is meant.

@@ -5,17 +5,22 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{
     InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, write};
 use rustyline::{Cmd, ConditionalEventHandler, Event, EventContext, RepeatCount};
 
 /// Sequences that switch the bracketing of pastes.
 const PASTE_ON: &[u8] = b"\x1b[?2004h";
 const PASTE_OFF: &[u8] = b"\x1b[?2004l";
+
+/// How long a terminal that stands still keeps a program that is to end at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Keys come one by one and are not echoed, until this is dropped.
 pub(super) struct KeyByKey {
@@ -57,6 +62,30 @@ impl Drop for KeyByKey {
         let original = self.original.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(why) = set(&original) {
             log::warn!("cannot give the terminal back: {why}"); // it is gone
+        }
+    }
+}
+
+/// What gives the terminal, which is the standard input, back as it is now: for
+/// an end at once, whatever the other threads are doing.
+pub fn giver_back() -> impl Fn() + Send + 'static {
+    let modes = tcgetattr(io::stdin()).ok();
+    move || {
+        // From behind another program, to set them would stop this one.
+        let is_in_front = tcgetpgrp(io::stdin()).is_ok_and(|front| front == getpgrp());
+        let Some(modes) = modes.as_ref().filter(|_| is_in_front) else {
+            return;
+        };
+        if let Err(why) = tcsetattr(io::stdin(), SetArg::TCSANOW, modes) {
+            log::warn!("cannot give the terminal back: {why}"); // it is gone
+        }
+        let (done, told) = crossbeam_channel::bounded::<()>(0);
+        let written = Builder::new().name("paste".to_owned()).spawn(move || {
+            let _ = write(io::stdout(), PASTE_OFF); // past the lock on it
+            drop(done);
+        });
+        if written.is_ok() {
+            let _ = told.recv_timeout(AT_ONCE);
         }
     }
 }
