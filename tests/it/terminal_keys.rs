@@ -23,6 +23,38 @@ fn signal(name: &str, process: &str) {
 }
 
 #[test]
+fn whatever_ends_the_client_the_line_being_typed_is_told() {
+    let server = TestServer::start();
+    for end in ["-INT", "C-\\"] {
+        let (alex, process) = client_and_process(80, 24, &server.address);
+        alex.text("half a line");
+        alex.wait_for_line("Alex> half a line");
+        match end.strip_prefix('-') {
+            Some(_) => signal(end, &process),
+            None => alex.keys(&[end]),
+        }
+        alex.wait_for("-- not sent: half a line");
+        assert_eq!(alex.ended(), 0, "{end}");
+    }
+}
+
+#[test]
+fn what_a_search_has_found_is_not_what_was_typed() {
+    let server = TestServer::start();
+    let (alex, process) = client_and_process(80, 24, &server.address);
+    alex.line("sent long ago");
+    alex.wait_for("Alex: sent long ago");
+    alex.text("half a line");
+    alex.wait_for_line("Alex> half a line");
+    alex.keys(&["C-r"]);
+    alex.text("long");
+    alex.wait_for_line("(reverse-i-search)`long': sent long ago");
+    signal("-TERM", &process);
+    alex.wait_for("-- not sent: half a line");
+    assert_eq!(alex.ended(), 0);
+}
+
+#[test]
 fn a_second_signal_gives_the_terminal_back_too() {
     let (server, address) = Program::server(&[]);
     let (alex, process) = client_and_process(80, 24, &address);

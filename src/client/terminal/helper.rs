@@ -33,6 +33,8 @@ pub(super) struct Typing {
     /// The line is complete and at this very draw disappears: its echo will
     /// stand in its place.
     pub(super) vanishes: Cell<bool>,
+    /// The line that is shown is one that a search has found.
+    pub(super) searching: Cell<bool>,
     pub(super) reflow: Reflow,
 }
 
@@ -63,7 +65,6 @@ impl Hinter for Typing {
         if self.asking {
             return None;
         }
-        self.known.typing(line);
         let longest = longest_text(line, &self.known.names())?;
         match MAX_TEXT_CHARS.checked_sub(longest) {
             Some(left) if left >= FEW_LEFT => None,
@@ -100,6 +101,9 @@ impl Validator for Typing {
 impl Highlighter for Typing {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
         self.reflow.line(line, pos);
+        if !self.asking && !self.searching.get() {
+            self.known.typing(line);
+        }
         Cow::Borrowed(if self.vanishes.get() { "" } else { line })
     }
 
@@ -109,6 +113,7 @@ impl Highlighter for Typing {
         default: bool,
     ) -> Cow<'b, str> {
         self.reflow.prompt(prompt);
+        self.searching.set(!default);
         if self.vanishes.get() {
             return Cow::Borrowed("");
         }

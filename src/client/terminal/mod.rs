@@ -79,6 +79,7 @@ pub fn run(
         known: known.clone(),
         asking: false,
         vanishes: Cell::new(false),
+        searching: Cell::new(false),
         reflow: Reflow::new(),
     })?;
     if let Some(path) = &history
@@ -238,10 +239,9 @@ impl Main {
             self.stage.between();
             let line = match read {
                 Ok(line) => line,
-                Err(ReadlineError::Interrupted) if self.stage.is_ending() => {
+                Err(ReadlineError::Interrupted | ReadlineError::Eof) => {
                     return self.known.take_line();
                 }
-                Err(ReadlineError::Interrupted | ReadlineError::Eof) => return String::new(),
                 Err(why) => {
                     self.tell(
                         self.painter
