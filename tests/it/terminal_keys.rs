@@ -23,6 +23,35 @@ fn signal(name: &str, process: &str) {
 }
 
 #[test]
+fn what_is_not_utf_8_ends_nothing_and_takes_no_line_away() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let aske = Peer::join(&server.address, "Aske", 1);
+    alex.text("half a line");
+    alex.wait_for_line("Alex> half a line");
+    // What a terminal sends for «é» that is set to Latin-1.
+    alex.keys(&["-H", "e9"]);
+    alex.keys(&["-H", "20"]);
+    alex.wait_for("what is typed must be UTF-8; the rest of this was left out");
+    alex.wait_for_line("Alex> half a line");
+    alex.line(" and its end");
+    aske.until("the line", |e| e.text == "half a line and its end");
+}
+
+#[test]
+fn a_resize_ends_nothing_whatever_key_is_awaited() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let aske = Peer::join(&server.address, "Aske", 1);
+    alex.text("half a line");
+    alex.wait_for_line("Alex> half a line");
+    alex.keys(&["C-v"]); // the next key is to be taken as it is
+    alex.resize(100, 30);
+    alex.line(" and its end");
+    aske.until("the line", |e| e.text == "half a line and its end");
+}
+
+#[test]
 fn whatever_ends_the_client_the_line_being_typed_is_told() {
     let server = TestServer::start();
     for end in ["-INT", "C-\\"] {

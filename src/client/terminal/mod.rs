@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use jiff::tz::TimeZone;
-use rustyline::error::ReadlineError;
+use rustyline::error::{ReadlineError, Signal};
 use rustyline::history::FileHistory;
 use rustyline::{ColorMode, CompletionType, Config, Editor, EventHandler, KeyEvent};
 
@@ -239,8 +239,23 @@ impl Main {
             self.stage.between();
             let line = match read {
                 Ok(line) => line,
-                Err(ReadlineError::Interrupted | ReadlineError::Eof) => {
-                    return self.known.take_line();
+                Err(
+                    ReadlineError::Interrupted
+                    | ReadlineError::Signal(Signal::Interrupt)
+                    | ReadlineError::Eof,
+                ) => return self.known.take_line(),
+                // While the editor waited for the second of two keys.
+                Err(ReadlineError::Signal(Signal::Resize)) => {
+                    kept = self.known.take_line();
+                    continue;
+                }
+                Err(ReadlineError::Io(why)) if why.kind() == io::ErrorKind::InvalidData => {
+                    // The rest of a paste would be taken for lines that are typed.
+                    modes::forget_keys();
+                    let left_out = "what is typed must be UTF-8; the rest of this was left out";
+                    self.tell(self.painter.wrong(left_out));
+                    kept = self.known.take_line();
+                    continue;
                 }
                 Err(why) => {
                     self.tell(

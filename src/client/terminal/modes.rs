@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{
-    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+    FlushArg, InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflush, tcgetattr,
+    tcsetattr,
 };
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, write};
 use rustyline::{Cmd, ConditionalEventHandler, Event, EventContext, RepeatCount};
@@ -87,6 +88,13 @@ pub fn giver_back() -> impl Fn() + Send + 'static {
         if written.is_ok() {
             let _ = told.recv_timeout(AT_ONCE);
         }
+    }
+}
+
+/// Forgets keys that were pressed and not read yet.
+pub(super) fn forget_keys() {
+    if let Err(why) = tcflush(io::stdin(), FlushArg::TCIFLUSH) {
+        log::warn!("cannot forget keys: {why}"); // the terminal is gone
     }
 }
 
