@@ -52,6 +52,20 @@ fn a_resize_ends_nothing_whatever_key_is_awaited() {
 }
 
 #[test]
+fn after_escape_messages_are_shown_and_the_next_key_is_a_letter() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    alex.text("ab");
+    alex.wait_for_line("Alex> ab");
+    alex.keys(&["Escape"]);
+    aske.say("hello", 1);
+    alex.wait_for("Aske: hello");
+    alex.text("d");
+    alex.wait_for_line("Alex> abd");
+}
+
+#[test]
 fn whatever_ends_the_client_the_line_being_typed_is_told() {
     let server = TestServer::start();
     for end in ["-INT", "C-\\"] {

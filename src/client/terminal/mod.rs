@@ -53,6 +53,10 @@ pub use paint::Look;
 /// A paste of more lines than this is sent only if that is meant.
 const MANY_LINES: usize = 3;
 
+/// What does not follow an Escape within so many milliseconds is a key of its
+/// own. Until then nothing is printed.
+const SEQUENCE_MS: u16 = 500;
+
 /// Lines kept between runs.
 const HISTORY_LINES: usize = 1000;
 
@@ -189,6 +193,7 @@ fn editor(typing: Typing) -> io::Result<LineEditor> {
         .map_err(io::Error::other)?
         .completion_type(CompletionType::List)
         .completion_show_all_if_ambiguous(true)
+        .keyseq_timeout(Some(SEQUENCE_MS))
         // The helper draws, and uses colours or not.
         .color_mode(ColorMode::Forced)
         .build();
