@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use chitchat::chat::Kind;
+
 use crate::support::{Peer, Program, TestServer, Tmux};
 
 /// A terminal with a client in it that is called Alex, and its process.
@@ -126,4 +128,20 @@ fn a_message_to_nobody_is_for_nobody() {
     alex.line("hello");
     let heard = aske.until("the line", |e| e.text == "hello");
     assert!(heard.iter().all(|e| e.text != "a secret"), "{heard:#?}");
+}
+
+#[test]
+fn nothing_that_is_pasted_acts_on_the_terminal() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let aske = Peer::join(&server.address, "Aske", 1);
+    alex.paste("ab\u{8}\u{8}\u{8}\u{7}cd\u{b}ef\u{c}gh\u{9b}2Jij");
+    alex.wait_for_line("Alex> abcdefgh2Jij");
+    alex.wait_for("Alex joined");
+    alex.keys(&["Enter"]);
+    alex.wait_for("Alex: abcdefgh2Jij");
+    alex.wait_for_line("Alex>");
+    aske.until("the line", |e| {
+        e.sender.as_ref() == "Alex" && e.kind == Kind::Message
+    });
 }

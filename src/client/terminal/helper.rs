@@ -104,7 +104,10 @@ impl Highlighter for Typing {
         if !self.asking && !self.searching.get() {
             self.known.typing(line);
         }
-        Cow::Borrowed(if self.vanishes.get() { "" } else { line })
+        match self.vanishes.get() {
+            true => Cow::Borrowed(""),
+            false => harmless(line),
+        }
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
@@ -161,6 +164,16 @@ impl Completer for Typing {
             &self.known.names(),
             &self.known.rooms(),
         ))
+    }
+}
+
+/// A line as it may be drawn. The editor takes a control character to have no
+/// width, and a pasted line may have some.
+fn harmless(line: &str) -> Cow<'_, str> {
+    let acts = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match line.contains(acts) {
+        true => Cow::Owned(line.replace(acts, "")),
+        false => Cow::Borrowed(line),
     }
 }
 
@@ -241,5 +254,11 @@ mod tests {
         assert_eq!(completed("/h").1, ["/help", "/history "]);
         assert_eq!(completed("a@b").1, Vec::<String>::new());
         assert_eq!(completed("plain").1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn control_characters_are_not_drawn() {
+        assert_eq!(harmless("plain\tand\nmore"), "plain\tand\nmore");
+        assert_eq!(harmless("a\u{8}b\u{1b}c\u{9b}d"), "abcd");
     }
 }
