@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use chitchat::chat::Kind;
+use chitchat::wire::Join;
 
-use crate::support::{Peer, Program, TestServer, Tmux};
+use crate::support::{Peer, Program, TestServer, Tmux, join};
 
 /// A terminal with a client in it that is called Alex, and its process.
 fn client_and_process(columns: u16, rows: u16, address: &str) -> (Tmux, String) {
@@ -96,6 +97,39 @@ fn what_a_search_has_found_is_not_what_was_typed() {
     alex.wait_for_line("(reverse-i-search)`long': sent long ago");
     signal("-TERM", &process);
     alex.wait_for("-- not sent: half a line");
+    assert_eq!(alex.ended(), 0);
+}
+
+#[test]
+fn a_list_of_possibilities_is_no_longer_than_the_screen() {
+    let server = TestServer::start();
+    let (alex, process) = client_and_process(80, 10, &server.address);
+    let enter = |n: i32| Join {
+        room: "full".to_owned(),
+        ..join(&format!("Somebody {n:03} with a long name"), n)
+    };
+    let _crowd: Vec<_> = (1..=120)
+        .map(|n| Peer::ask(&server.address, enter(n)))
+        .collect();
+    alex.line("/join full");
+    alex.wait_for_line("#full Alex>");
+    alex.line("/who");
+    alex.wait_for("Somebody 120");
+    alex.text("@so");
+    alex.keys(&["Tab"]);
+    // What all of them have in common, and as many as there is room for.
+    alex.wait_for_line("#full Alex> @Somebody");
+    alex.wait_for("@Somebody 002 with a long name");
+    alex.wait_for("… 103 more");
+    alex.text("119");
+    alex.keys(&["Tab"]);
+    alex.wait_for_line("#full Alex> @Somebody 119 with a long name");
+    alex.keys(&["C-c"]);
+    alex.text("/");
+    alex.keys(&["Tab"]);
+    alex.wait_for_line("#full Alex> /");
+    signal("-TERM", &process);
+    alex.wait_for("-- not sent: /");
     assert_eq!(alex.ended(), 0);
 }
 

@@ -12,6 +12,8 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
     Cmd, ConditionalEventHandler, Context, Event, EventContext, Helper, Movement, RepeatCount,
 };
+use terminal_size::{Height, Width};
+use unicode_width::UnicodeWidthChar;
 
 use super::colour::Style;
 use super::command::{self, COMMANDS, Typed};
@@ -159,11 +161,8 @@ impl Completer for Typing {
         if self.asking {
             return Ok((pos, Vec::new()));
         }
-        Ok(complete(
-            &line[..pos],
-            &self.known.names(),
-            &self.known.rooms(),
-        ))
+        let (start, pairs) = complete(&line[..pos], &self.known.names(), &self.known.rooms());
+        Ok((start, that_fit(pairs, terminal_size::terminal_size())))
     }
 }
 
@@ -175,6 +174,47 @@ fn harmless(line: &str) -> Cow<'_, str> {
         true => Cow::Owned(line.replace(acts, "")),
         false => Cow::Borrowed(line),
     }
+}
+
+/// The possibilities that a terminal has room for. In the middle of a longer list
+/// the editor waits for a key, and meanwhile takes no message and no signal.
+fn that_fit(mut pairs: Vec<Pair>, size: Option<(Width, Height)>) -> Vec<Pair> {
+    let Some((Width(columns @ 1..), Height(rows @ 1..))) = size else {
+        return pairs;
+    };
+    let width = |pair: &Pair| {
+        pair.display
+            .chars()
+            .filter_map(UnicodeWidthChar::width)
+            .sum()
+    };
+    let widest: usize = pairs.iter().map(width).max().unwrap_or_default();
+    let in_a_row = usize::from(columns) / (widest + 2).min(columns.into());
+    let most = in_a_row * usize::from(rows - 1);
+    if pairs.len() <= most.max(1) {
+        return pairs;
+    }
+    // What all have in common, the first one has in common with the one that is
+    // least like it: so the editor still finds it.
+    let common = |other: &Pair| {
+        let pairs = pairs[0].replacement.chars().zip(other.replacement.chars());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let least = (1..pairs.len()).min_by_key(|n| common(&pairs[*n]));
+    let least = least.unwrap_or_default();
+    let alike = common(&pairs[least]);
+    let other = pairs.remove(least);
+    if most < 2 {
+        let replacement: String = other.replacement.chars().take(alike).collect();
+        return vec![Pair {
+            display: replacement.clone(),
+            replacement,
+        }];
+    }
+    let display = format!("… {} more", pairs.len() + 2 - most);
+    pairs.truncate(most - 1);
+    pairs.push(Pair { display, ..other });
+    pairs
 }
 
 /// What the end of `typed` may become: from where on, and the possibilities.
@@ -254,6 +294,33 @@ mod tests {
         assert_eq!(completed("/h").1, ["/help", "/history "]);
         assert_eq!(completed("a@b").1, Vec::<String>::new());
         assert_eq!(completed("plain").1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_list_of_possibilities_fits_the_terminal_and_says_how_many_it_lacks() {
+        let names = ["@Ann", "@Anna", "@Anne", "@Anouk", "@Annika"];
+        let fitting = |columns: u16, rows: u16| {
+            let pairs = names.map(|name| Pair {
+                display: name.to_owned(),
+                replacement: name.to_owned(),
+            });
+            that_fit(pairs.into(), Some((Width(columns), Height(rows))))
+        };
+        let shown = |pairs: &[Pair]| -> Vec<String> {
+            pairs.iter().map(|pair| pair.display.clone()).collect()
+        };
+        assert_eq!(shown(&fitting(80, 24)), names);
+        assert_eq!(shown(&fitting(20, 4)), names);
+        let few = fitting(20, 3);
+        assert_eq!(shown(&few), ["@Ann", "@Anna", "@Anne", "… 2 more"]);
+        let least = few.last().map(|pair| pair.replacement.as_str());
+        assert_eq!(
+            least,
+            Some("@Anouk"),
+            "which has «@An» in common with the others"
+        );
+        assert_eq!(shown(&fitting(9, 2)), ["@An"]);
+        assert_eq!(shown(&fitting(9, 1)), ["@An"]);
     }
 
     #[test]

@@ -193,6 +193,7 @@ fn editor(typing: Typing) -> io::Result<LineEditor> {
         .map_err(io::Error::other)?
         .completion_type(CompletionType::List)
         .completion_show_all_if_ambiguous(true)
+        .completion_prompt_limit(usize::MAX) // the helper makes lists short
         .keyseq_timeout(Some(SEQUENCE_MS))
         // The helper draws, and uses colours or not.
         .color_mode(ColorMode::Forced)
