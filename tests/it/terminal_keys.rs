@@ -134,6 +134,27 @@ fn a_list_of_possibilities_is_no_longer_than_the_screen() {
 }
 
 #[test]
+fn a_list_of_possibilities_is_whole_below_a_line_of_several_rows() {
+    let server = TestServer::start();
+    let alex = Tmux::client(30, 14, "Alex", &server.address, "");
+    let names: Vec<String> = (1..=5).map(|n| format!("Anna {n} Lee")).collect();
+    let _crowd: Vec<_> = (1..)
+        .zip(&names)
+        .map(|(n, name)| Peer::join(&server.address, name, n))
+        .collect();
+    alex.line("/who");
+    alex.wait_for("Anna 5 Lee  since");
+    alex.text("words that need more than one row and @an");
+    alex.keys(&["Tab"]);
+    let together = |text: &str| text.replace(['\n', ' '], "");
+    let line = together("Alex> words that need more than one row and @Anna");
+    alex.wait_until("the list and the line", |screen| {
+        let is_shown = |name: &String| screen.contains(&format!("@{name}"));
+        names.iter().all(is_shown) && together(screen).ends_with(&line)
+    });
+}
+
+#[test]
 fn a_second_signal_gives_the_terminal_back_too() {
     let (server, address) = Program::server(&[]);
     let (alex, process) = client_and_process(80, 24, &address);

@@ -10,7 +10,8 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::{Hint, Hinter};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Cmd, ConditionalEventHandler, Context, Event, EventContext, Helper, Movement, RepeatCount,
+    Cmd, CompletionType, ConditionalEventHandler, Context, Event, EventContext, Helper, Movement,
+    RepeatCount,
 };
 use terminal_size::{Height, Width};
 use unicode_width::UnicodeWidthChar;
@@ -37,6 +38,8 @@ pub(super) struct Typing {
     pub(super) vanishes: Cell<bool>,
     /// The line that is shown is one that a search has found.
     pub(super) searching: Cell<bool>,
+    /// How many possibilities of a list have not been shown.
+    pub(super) listing: Cell<Option<usize>>,
     pub(super) reflow: Reflow,
 }
 
@@ -140,6 +143,16 @@ impl Highlighter for Typing {
         Cow::Owned(self.painter.styled(style, hint))
     }
 
+    fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
+        let left = self.listing.get().unwrap_or_default().saturating_sub(1);
+        self.listing.set(Some(left));
+        match left {
+            // Behind the list the editor erases as many rows as the line takes.
+            0 => Cow::Owned(candidate.to_owned() + &"\n".repeat(self.reflow.rows_below())),
+            _ => Cow::Borrowed(candidate),
+        }
+    }
+
     fn highlight_char(&self, line: &str, pos: usize, kind: CmdKind) -> bool {
         // Only the last draw may leave the line out: the editor erases as many
         // rows as it believes to have drawn.
@@ -162,7 +175,9 @@ impl Completer for Typing {
             return Ok((pos, Vec::new()));
         }
         let (start, pairs) = complete(&line[..pos], &self.known.names(), &self.known.rooms());
-        Ok((start, that_fit(pairs, terminal_size::terminal_size())))
+        let pairs = that_fit(pairs, terminal_size::terminal_size());
+        self.listing.set((pairs.len() > 1).then_some(pairs.len()));
+        Ok((start, pairs))
     }
 }
 

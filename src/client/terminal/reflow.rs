@@ -172,6 +172,11 @@ impl Reflow {
         hint.clone_into(&mut self.drawn.borrow_mut().hint);
     }
 
+    /// How many rows the line takes below its first one.
+    pub(super) fn rows_below(&self) -> usize {
+        self.drawn.borrow().believed().to_end
+    }
+
     /// The editor is about to draw again, this line.
     pub(super) fn mend(&self, line: &str, cursor: usize) {
         let columns = columns();
