@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use chitchat::chat::Kind;
-use chitchat::wire::Join;
+use chitchat::wire::{Join, Request};
 
 use crate::support::{Peer, Program, TestServer, Tmux, join};
 
@@ -199,4 +199,81 @@ fn nothing_that_is_pasted_acts_on_the_terminal() {
     aske.until("the line", |e| {
         e.sender.as_ref() == "Alex" && e.kind == Kind::Message
     });
+}
+
+#[test]
+fn a_message_leaves_no_row_empty_wherever_the_line_stands() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 6, "Alex", &server.address, "");
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    alex.wait_for("Aske joined");
+    let shown = |rows: &[&str]| {
+        alex.wait_until(&format!("{rows:?}"), |screen| {
+            let screen: Vec<_> = screen.lines().collect();
+            let is_as = |(row, end): (&&str, &&str)| row.ends_with(*end);
+            screen.len() == rows.len() && screen.iter().zip(rows).all(is_as)
+        });
+    };
+    alex.keys(&["C-l"]); // now it is the screen's first row
+    alex.text("half a line");
+    shown(&["Alex> half a line"]);
+    let mut rows: Vec<String> = Vec::new();
+    for n in 1..=8 {
+        aske.say(&format!("message {n}"), n);
+        rows.push(format!("Aske: message {n}"));
+        let last: Vec<_> = rows
+            .iter()
+            .rev()
+            .take(5)
+            .rev()
+            .map(String::as_str)
+            .collect();
+        shown(&[&last[..], &["Alex> half a line"]].concat());
+        if n == 4 {
+            alex.keys(&["C-a", "C-k"]);
+            alex.text("@as");
+            alex.keys(&["Tab", "C-a", "C-k"]);
+            alex.text("/h");
+            alex.keys(&["Tab", "C-a", "C-k"]);
+            alex.text("half a line");
+            rows.push("Alex> /h".to_owned());
+            rows.push("/help  this list".to_owned());
+            rows.push("/history [N]  the last N events of the room (20)".to_owned());
+        }
+    }
+}
+
+#[test]
+fn whoever_leaves_a_terminal_is_shown_all_that_came_before() {
+    let server = TestServer::with(|s| s.rate = None);
+    for run in 1..=3 {
+        let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+        let lines: String = (1..=50).map(|n| format!("line {run}.{n}\r")).collect();
+        // The last lines and the goodbye are typed while the first are shown.
+        alex.text(&format!("{lines}\u{4}"));
+        alex.wait_for_line("shell$");
+        let all = alex.all();
+        let shown: Vec<_> = all.lines().filter(|l| l.contains(" Alex: line ")).collect();
+        assert_eq!(shown.len(), 50, "{all}");
+        for (n, line) in (1..).zip(&shown) {
+            assert!(line.ends_with(&format!(" Alex: line {run}.{n}")), "{all}");
+        }
+    }
+    // A batch at once, from somebody else, just before the goodbye.
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    let say = |n: i64| Request::Say {
+        text: format!("said at the end {n}."),
+        to: String::new(),
+        sent: n,
+    };
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    aske.send((1..=200).map(say).collect());
+    aske.until("the last", |e| e.text.ends_with(" 200."));
+    alex.keys(&["C-d"]);
+    alex.wait_for_line("shell$");
+    let all = alex.all();
+    for n in 1..=200 {
+        let line = format!("Aske: said at the end {n}.");
+        assert_eq!(all.matches(&line).count(), 1, "{line} in {all}");
+    }
 }

@@ -38,7 +38,11 @@ pub(super) struct Typing {
     pub(super) vanishes: Cell<bool>,
     /// The line that is shown is one that a search has found.
     pub(super) searching: Cell<bool>,
-    /// How many possibilities of a list have not been shown.
+    /// The editor has said that it is about to draw, as it does for any reason
+    /// but two: for its printer, and after a list of possibilities.
+    pub(super) announced: Cell<bool>,
+    /// How many possibilities of a list have not been shown, if there is a list
+    /// after which nothing has been drawn.
     pub(super) listing: Cell<Option<usize>>,
     pub(super) reflow: Reflow,
 }
@@ -122,15 +126,19 @@ impl Highlighter for Typing {
     ) -> Cow<'b, str> {
         self.reflow.prompt(prompt);
         self.searching.set(!default);
+        // The cursor is where the line begins, or for the printer a row below.
+        let for_printer = !self.announced.take() && self.listing.take().is_none();
+        let mut above = if for_printer { "\x1b[A" } else { "" }.to_owned();
+        above.push_str(&self.stage.take());
         if self.vanishes.get() {
-            return Cow::Borrowed("");
+            return Cow::Owned(above);
         }
         let style = match self.known.is_online() {
             _ if !default || self.asking => Style::Normal,
             true => Style::Bold,
             false => Style::Wrong,
         };
-        Cow::Owned(self.painter.styled(style, prompt))
+        Cow::Owned(above + &self.painter.styled(style, prompt))
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
@@ -158,6 +166,7 @@ impl Highlighter for Typing {
         // rows as it believes to have drawn.
         self.vanishes
             .set(kind == CmdKind::ForcedRefresh && pos == line.len());
+        self.announced.set(true);
         true
     }
 }

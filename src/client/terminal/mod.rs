@@ -84,6 +84,7 @@ pub fn run(
         asking: false,
         vanishes: Cell::new(false),
         searching: Cell::new(false),
+        announced: Cell::new(false),
         listing: Cell::new(None),
         reflow: Reflow::new(),
     })?;

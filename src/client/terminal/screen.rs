@@ -2,7 +2,7 @@
 //! it above the line being typed.
 //!
 //! It alone waits when nothing may be printed (during a search with Ctrl-R the
-//! editor takes nothing). Then the reader thread soon waits for it, and the
+//! editor draws for keys alone). Then the reader thread soon waits for it, and the
 //! server with that: nothing is dropped. Of a room that was left for another
 //! the rest comes first.
 
@@ -29,6 +29,10 @@ const FEW: usize = 3;
 
 /// Happenings that are printed at once, at most.
 const MOST_AT_ONCE: usize = 512;
+
+/// Printed, this is only a reason for the editor to draw. It ends the row that
+/// it has erased for it, which the helper takes back.
+const DRAW: &str = "";
 
 /// A shorter wait for the next try is not worth a line, after the first.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -77,15 +81,16 @@ impl<P: ExternalPrinter> Screen<P> {
         let end = loop {
             let mut lines = String::new();
             let end = self.wait(&mut lines);
-            self.print(lines);
+            self.print(&lines);
             if let Some(end) = end {
                 break end;
             }
         };
-        // The printer hands one text over and does not wait until it is drawn.
-        // It takes the next one when that is done; this one moves nothing.
-        self.print("\x1b[A\n".to_owned());
+        // The printer does not wait until the editor has drawn, but it takes a
+        // text only when that is done for the one before.
+        self.draw();
         self.stage.end();
+        self.print_rest();
         end
     }
 
@@ -147,14 +152,26 @@ impl<P: ExternalPrinter> Screen<P> {
         None
     }
 
-    fn print(&mut self, lines: String) {
-        if lines.is_empty() {
-            return;
+    fn print(&mut self, lines: &str) {
+        if !lines.is_empty() {
+            self.stage.put(lines);
+            self.draw();
         }
+    }
+
+    /// Makes the editor draw, or prints what it would have drawn.
+    fn draw(&mut self) {
         self.stage.wait_to_print();
-        // An editor that is gone took the text with it: once more, directly.
-        if self.printer.print(lines.clone()).is_err() {
-            let _ = self.printer.print(lines);
+        if !self.stage.is_over() {
+            let _ = self.printer.print(DRAW.to_owned()); // it may be gone by now
+        }
+        self.print_rest();
+    }
+
+    /// Where there is no editor any more, prints what it has not drawn.
+    fn print_rest(&mut self) {
+        if self.stage.is_over() {
+            let _ = self.printer.print(self.stage.take()); // nor is there a terminal
         }
     }
 

@@ -3,8 +3,12 @@
 //!
 //! rustyline prints above the line being typed only while a line is being
 //! typed; before and after, its printer writes wherever the cursor happens to
-//! stand. It also has no way to end a line from another thread, except that a
-//! SIGINT does, as Ctrl-C does: so this process sends itself one.
+//! stand. What its printer has taken is lost, too, with an editor that is dropped
+//! before it has drawn it. So lines wait here, and the helper puts them before
+//! the prompt whenever the editor draws; the printer only makes it draw.
+//!
+//! It also has no way to end a line from another thread, except that a SIGINT
+//! does, as Ctrl-C does: so this process sends itself one.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,9 +42,25 @@ struct State {
 pub(super) struct Stage {
     state: Mutex<State>,
     changed: Condvar,
+    /// Finished lines that nobody has drawn yet.
+    lines: Mutex<String>,
 }
 
 impl Stage {
+    fn lines(&self) -> MutexGuard<'_, String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These are to be drawn next, above the line being typed.
+    pub(super) fn put(&self, lines: &str) {
+        self.lines().push_str(lines);
+    }
+
+    /// What is to be drawn now, once.
+    pub(super) fn take(&self) -> String {
+        std::mem::take(&mut self.lines())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,6 +89,11 @@ impl Stage {
     /// There is no editor any more.
     pub(super) fn over(&self) {
         self.turn(Turn::Over);
+    }
+
+    /// Whether there is no editor any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state().turn == Turn::Over
     }
 
     /// Whether no further line is to be read.
