@@ -13,10 +13,11 @@
 //! ```
 //!
 //! The fields carry what a program needs, but for what was said: that stands in
-//! the words, which keep the original's phrases where it had one. Every control, bidirectional and zero-width
-//! character of a name or a text is written as `\u{…}`, so nobody can begin a
-//! line, or end one, with what they say. A line that does not parse is a
-//! message for people (a warning, gRPC's own words) or was cut off.
+//! the words, which keep the original's phrases where it had one. Every control,
+//! bidirectional and zero-width character of a name or a text is written as
+//! `\u{…}`, so nobody can begin a line, or end one, with what they say. A line
+//! that does not parse is a message for people (a warning, gRPC's own words) or
+//! was cut off.
 //!
 //! | field | what |
 //! |---|---|

@@ -51,8 +51,9 @@ impl Appender {
     }
 
     /// Connects, if it has no connection, and returns whether it had to. Redis
-    /// then knows whether it gave places before, and has the rooms that `known` tells, so that nothing is appended to a
-    /// room, or opened as one, that a failover has made another's.
+    /// then knows whether it gave places before, and has the rooms that `known`
+    /// tells, so that nothing is appended to a room, or opened as one, that a
+    /// failover has made another's.
     ///
     /// # Errors
     /// What Redis says; [`SharedError::Replaced`] if a room's number or name is
