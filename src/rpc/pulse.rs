@@ -32,7 +32,8 @@ const READ_ASIDE: usize = 3;
 
 /// The core's own threads take at least this part of the time where they read a
 /// flood (half of it or more, measured), and no more than a twenty-fifth under any
-/// honest load that was tried.
+/// honest load that was tried. On a machine with much else to do it is this part
+/// of the time for which the process gets to run.
 const ASIDE_PART: u32 = 4;
 
 /// Where they take this part, there may be more of them than before.
@@ -122,11 +123,11 @@ impl Watch {
     /// Looks whether a poll thread is kept from coming round.
     pub(super) fn is_one_kept(&mut self) -> bool {
         let (now, used) = (Instant::now(), processor_time());
-        let time = now - self.looked;
-        self.is_calm = used.saturating_sub(self.used) < time / CALM_PART;
+        let (time, worked) = (now - self.looked, used.saturating_sub(self.used));
+        self.is_calm = worked < time / CALM_PART;
         (self.looked, self.used) = (now, used);
         let aside = self.aside.lap();
-        let reads_aside = aside >= time / ASIDE_PART;
+        let reads_aside = aside >= time.min(worked) / ASIDE_PART;
         // The first gives itself its name when it has begun, which may be now.
         if aside >= time / MORE_PART || self.aside.told.is_empty() {
             self.aside = Aside::find();
