@@ -16,7 +16,7 @@ quoted = '$(subst ','\'',$(value $1))'
 # The first build shows how far it is; later ones say nothing but errors.
 QUIET = $(if $(wildcard $(or $(CARGO_TARGET_DIR),target)/release/chitchat),--quiet)
 
-.PHONY: help run-server run-client build test lint fmt demo cluster bench fuzz audit clean
+.PHONY: help run-server run-client build tuned test lint fmt demo cluster bench fuzz audit clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -30,6 +30,9 @@ run-client: ## run a client [NAME=Alex] [SERVER=127.0.0.1:50052] [ARGS='...']
 
 build: ## build the program
 	$(SETUP) cargo build --release
+
+tuned: ## build it laid out by a profile, into target/tuned: a tenth cheaper and more
+	$(SETUP) scripts/tuned.sh
 
 test: lint ## lint, then run every test
 	@$(SETUP) scripts/python-clients.sh
