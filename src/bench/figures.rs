@@ -33,15 +33,15 @@ pub(super) struct Load {
     pub idle_memory: Option<u64>,
 }
 
-/// Milliseconds.
+/// Milliseconds, where anything was measured.
 #[derive(Debug, Clone, Copy)]
 struct Latency {
     samples: u64,
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+    p999: Option<f64>,
+    max: Option<f64>,
 }
 
 const KIB: f64 = 1024.0;
@@ -54,7 +54,10 @@ impl Figures {
         latencies: &Histogram<u64>,
         verdict: Verdict,
     ) -> Self {
-        let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e6;
+        let ms = |quantile| {
+            let nanos = latencies.value_at_quantile(quantile);
+            (!latencies.is_empty()).then_some(nanos as f64 / 1e6)
+        };
         Self {
             plan: plan.clone(),
             load,
@@ -110,6 +113,7 @@ impl Figures {
     pub fn row(&self, name: &str) -> String {
         let l = &self.latency;
         let or_none = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
+        let ms = |latency: Option<f64>| or_none(latency.map(|ms| format!("{ms:.3}")));
         let cpu = self.cpu_a_million(self.load.server_cpu);
         let peak = self.load.peak_memory;
         let verdict = match self.verdict.is_clean() {
@@ -117,14 +121,14 @@ impl Figures {
             false => format!("WRONG: {}", self.verdict.words().join("; ")),
         };
         format!(
-            "{name:<13} {:>9.0} {:>11.0} {:>8.3} {:>8.3} {:>8.3} {:>8.3} {:>8.3} {:>7} {:>7}  {verdict}",
+            "{name:<13} {:>9.0} {:>11.0} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7}  {verdict}",
             self.a_second(self.load.published),
             self.a_second(self.load.delivered),
-            l.p50,
-            l.p90,
-            l.p99,
-            l.p999,
-            l.max,
+            ms(l.p50),
+            ms(l.p90),
+            ms(l.p99),
+            ms(l.p999),
+            ms(l.max),
             or_none(cpu.map(|s| format!("{s:.3}"))),
             or_none(peak.map(|bytes| format!("{:.1}", bytes as f64 / MIB))),
         )
@@ -196,5 +200,28 @@ impl Figures {
             })),
             "verdict": self.verdict.to_json(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_came_there_is_no_latency() {
+        let load = Load {
+            published: 5,
+            delivered: 0,
+            time: Duration::from_secs(1),
+            server_cpu: None,
+            own_cpu: None,
+            peak_memory: None,
+            idle_memory: None,
+        };
+        let none = Histogram::new(3).unwrap();
+        let figures = Figures::of(&Plan::default(), load, &none, Verdict::default());
+        let json = figures.to_json("custom", None);
+        assert_eq!(json["latency_ms"]["p99"], Value::Null);
+        assert!(!figures.row("custom").contains("0.000"));
     }
 }
