@@ -218,17 +218,15 @@ fn a_message_leaves_no_row_empty_wherever_the_line_stands() {
     alex.text("half a line");
     shown(&["Alex> half a line"]);
     let mut rows: Vec<String> = Vec::new();
+    let with_line = |rows: &[String]| {
+        let last = rows[rows.len().saturating_sub(5)..].iter();
+        let last: Vec<_> = last.map(String::as_str).collect();
+        shown(&[&last[..], &["Alex> half a line"]].concat());
+    };
     for n in 1..=8 {
         aske.say(&format!("message {n}"), n);
         rows.push(format!("Aske: message {n}"));
-        let last: Vec<_> = rows
-            .iter()
-            .rev()
-            .take(5)
-            .rev()
-            .map(String::as_str)
-            .collect();
-        shown(&[&last[..], &["Alex> half a line"]].concat());
+        with_line(&rows);
         if n == 4 {
             alex.keys(&["C-a", "C-k"]);
             alex.text("@as");
@@ -239,6 +237,8 @@ fn a_message_leaves_no_row_empty_wherever_the_line_stands() {
             rows.push("Alex> /h".to_owned());
             rows.push("/help  this list".to_owned());
             rows.push("/history [N]  the last N events of the room (20)".to_owned());
+            // A message that comes between two keys is drawn with the second.
+            with_line(&rows);
         }
     }
 }
