@@ -39,7 +39,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use crate::chat::is_deceptive;
+use crate::chat::{Kind, is_deceptive};
 
 /// What a line tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +93,18 @@ const WORDS: [(What, &str); 12] = [
 ];
 
 impl What {
+    /// The kind of event that the server has stamped where its log says this;
+    /// `None` where that tells of no stamped event.
+    pub fn stamped(self) -> Option<Kind> {
+        match self {
+            Self::Join | Self::Resume => Some(Kind::Join),
+            Self::Message => Some(Kind::Message),
+            Self::Refused => Some(Kind::Refusal),
+            Self::Leave => Some(Kind::Leave),
+            _ => None,
+        }
+    }
+
     /// The word in the log.
     pub fn word(self) -> &'static str {
         WORDS

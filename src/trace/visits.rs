@@ -134,13 +134,8 @@ pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
     if arrived.what == What::Refused {
         return said.what == What::Refused && said.sent == arrived.sent;
     }
-    let kind = match said.what {
-        What::Join | What::Resume => Kind::Join,
-        What::Message => Kind::Message,
-        What::Leave => Kind::Leave,
-        _ => return false,
-    };
-    arrived.kind == Some(kind)
+    said.what.stamped() == arrived.kind
+        && arrived.kind.is_some()
         && (said.id == arrived.id || said.id == 0 || arrived.id == 0)
         && log.names.same(said.who, arrived.who)
         && (said.sent, said.seq) == (arrived.sent, arrived.seq)

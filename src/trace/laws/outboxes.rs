@@ -11,7 +11,6 @@ use super::audience::{may_see, told_the_wrong_one};
 use super::presence::{Presence, Presences};
 use super::streams::Personal;
 use super::{Findings, Law};
-use crate::chat::Kind;
 use crate::trace::line::What;
 use crate::trace::log::Process;
 use crate::trace::names::{NO_NAME, NameId};
@@ -110,14 +109,9 @@ fn stamped(trace: &Trace, (put, epoch): (u32, u32), findings: &mut Findings) -> 
         return None;
     };
     let event = &trace.log.entries[said as usize];
-    let kind = match event.what {
-        What::Join | What::Resume => Kind::Join,
-        What::Leave => Kind::Leave,
-        What::Refused => Kind::Refusal,
-        _ => Kind::Message,
-    };
     findings.tried(law);
-    if entry.seq != event.seq || entry.kind.is_some_and(|told| told != kind) {
+    let is_another = entry.kind.is_some() && entry.kind != event.what.stamped();
+    if entry.seq != event.seq || is_another {
         findings.broken(law, &[said, put], || {
             format!("what was put as L={} is not what was stamped", entry.of)
         });
