@@ -51,11 +51,6 @@ pub(super) fn run(house: &House, shared: &Shared) {
         let mut must_look = false;
         for proposed in std::iter::once(first).chain(shared.queue.try_iter()) {
             match proposed {
-                Proposed::Command(_, proposal)
-                    if is_said_before(first_session, &proposal.command) =>
-                {
-                    refuse(shared, &proposal.command);
-                }
                 Proposed::Command(room, proposal) => {
                     if !rooms.iter().any(|known| known.no() == proposal.room) {
                         rooms.push(room);
@@ -83,14 +78,14 @@ pub(super) fn run(house: &House, shared: &Shared) {
         let mut bring = |appender: &mut Appender| {
             if (appender.connect(known)? || must_look) && appender.has_lost()? {
                 first_session = begin_anew(house, shared);
-                group.retain(|Proposal { command, .. }| {
-                    let is_before = is_said_before(first_session, command);
-                    if is_before {
-                        refuse(shared, command);
-                    }
-                    !is_before
-                });
             }
+            group.retain(|Proposal { command, .. }| {
+                let is_before = is_said_before(first_session, command);
+                if is_before {
+                    refuse(shared, command);
+                }
+                !is_before
+            });
             if !group.is_empty() {
                 appender.append(&group, seen)?;
                 group.clear();
