@@ -32,6 +32,7 @@ cargo rustc --release --bin chitchat "$@" -- -C strip=debuginfo -C link-arg=-Wl,
 work=$target/tuned/work
 rm -rf "$work"
 mkdir -p "$work"
+work=$(cd "$work" && pwd)
 cp "$target/release/chitchat" "$work/plain"
 
 # BOLT warns of every function that it leaves alone: of interest where it fails.
@@ -44,7 +45,7 @@ quietly() {
 
 echo 'tuned: counting what runs under load' >&2
 quietly "$bolt" "$work/plain" -o "$work/counting" -instrument \
-    -instrumentation-file="$PWD/$work/counts" -instrumentation-file-append-pid
+    -instrumentation-file="$work/counts" -instrumentation-file-append-pid
 quietly "$work/counting" bench chat-10 chat-256 fan-64 bulk-1 durable
 quietly "$work/counting" bench fan-64 --no-batches
 
