@@ -447,11 +447,17 @@ fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
         let said = [out, err].concat().join("\n");
         assert!(said.contains("cannot be used"), "{why}: {said}");
         assert!(!said.contains("hush-hush"), "{why}: {said}");
+        assert!(
+            said.matches("(os error ").count() <= 1,
+            "a cause is told once: {said}"
+        );
     };
     refused(&["--redis-ca", &ca], &url, "no password");
     refused(&["--redis-password-file", &password], &url, "an unknown CA");
     let wrong = format!("rediss://:not-hush-hush@localhost:{tls_port}");
     refused(&["--redis-ca", &ca], &wrong, "a wrong password");
+    let nowhere = format!("redis://127.0.0.1:{}", fixed_port());
+    refused(&[], &nowhere, "nobody there");
 
     let malformed = "redis://:hush-hush@host:port";
     let (status, out, err) = Program::start(&["server", "--store", malformed]).end();

@@ -59,7 +59,7 @@ const ROOMS_AT_ONCE: usize = 1000;
 pub enum SharedError {
     /// Redis says so, or does not answer.
     #[error("Redis: {0}")]
-    Redis(#[from] RedisError),
+    Redis(RedisError),
     /// The log was written by another version.
     #[error("the log in Redis has layout {0}, which this version cannot read")]
     Foreign(String),
@@ -83,6 +83,13 @@ pub enum SharedError {
         /// How many answered.
         found: usize,
     },
+}
+
+/// No source: the text of an error of Redis holds those of its causes.
+impl From<RedisError> for SharedError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
 }
 
 /// The log, as one server shares it.
