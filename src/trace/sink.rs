@@ -17,6 +17,8 @@ struct Lines {
     out: Box<dyn Write + Send>,
     waiting: Vec<u8>,
     holders: usize,
+    /// Whether the last line that went out may be half a line: the disk was full.
+    breaks_off: bool,
 }
 
 /// Holds lines back until it is dropped.
@@ -30,6 +32,7 @@ impl LogSink {
             out: Box::new(out),
             waiting: Vec::new(),
             holders: 0,
+            breaks_off: false,
         })))
     }
 
@@ -53,8 +56,13 @@ impl Default for LogSink {
 
 impl Lines {
     fn pass_on(&mut self) -> io::Result<()> {
+        // What stands behind half a line could not be read either.
+        if self.breaks_off {
+            self.waiting.insert(0, b'\n');
+        }
         let written = self.out.write_all(&self.waiting);
         self.waiting.clear();
+        self.breaks_off = written.is_err();
         written.and_then(|()| self.out.flush())
     }
 }
@@ -107,6 +115,43 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A disk with room for so many bytes.
+    #[derive(Clone)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let fits = bytes.len().min(disk.1 - disk.0.len());
+            disk.0.extend_from_slice(&bytes[..fits]);
+            match fits {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                fits => Ok(fits),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn where_the_disk_was_full_the_next_line_is_one_of_its_own() {
+        let disk = Disk(Arc::new(Mutex::new((Vec::new(), 6))));
+        let mut sink = LogSink::new(disk.clone());
+        let mut log = |line: &str| {
+            sink.write_all(line.as_bytes()).unwrap();
+            sink.flush().is_ok()
+        };
+        assert!(log("one\n"));
+        assert!(!log("two\n"));
+        assert!(!log("three\n"), "still full");
+        disk.0.lock().unwrap().1 = 100;
+        assert!(log("four\n") && log("five\n"));
+        let written = disk.0.lock().unwrap().0.clone();
+        assert_eq!(written, b"one\ntw\nfour\nfive\n");
     }
 
     #[test]
