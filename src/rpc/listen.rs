@@ -1,5 +1,6 @@
 //! Listening: which calls there are, where they come in, and how it all ends.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -260,10 +261,15 @@ fn free_socket_path(path: &str) -> Result<(), String> {
     match std::fs::symlink_metadata(path) {
         Err(_) => Ok(()),
         Ok(meta) if !meta.file_type().is_socket() => Err("something else has this path".to_owned()),
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            Err("another server listens there".to_owned())
-        }
-        Ok(_) => std::fs::remove_file(path).map_err(|why| why.to_string()),
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => Err("another server listens there".to_owned()),
+            // Nobody has it any more: a killed server left it behind.
+            Err(why) if why.kind() == ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(|why| why.to_string())
+            }
+            // Somebody does, who cannot be asked.
+            Err(why) => Err(format!("another program may listen there: {why}")),
+        },
     }
 }
 

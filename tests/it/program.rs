@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -60,6 +61,22 @@ fn a_second_server_does_not_take_a_socket_over() {
     let mut next = Program::start(&args);
     next.wait_for("listening on unix:");
     Peer::join(&path, "Alex", 1);
+}
+
+#[test]
+fn a_socket_of_another_kind_of_program_stays_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.sock");
+    let other = UnixDatagram::bind(&path).unwrap();
+    let listen = format!("unix:{}", path.display());
+    let args = ["server", "--store", "memory", "--listen", &listen];
+    let (status, _, err) = Program::start(&args).end();
+    assert_eq!(code(status), 1);
+    let words = "another program may listen there";
+    assert!(err.last().unwrap().contains(words), "{err:?}");
+    let word = UnixDatagram::unbound().unwrap().send_to(b"hello", &path);
+    assert_eq!(word.unwrap(), 5);
+    assert_eq!(other.recv(&mut [0; 9]).unwrap(), 5);
 }
 
 #[test]
