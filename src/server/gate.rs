@@ -99,8 +99,12 @@ impl ReservedNames {
     /// The line that reserves a name for whoever knows this password.
     ///
     /// # Errors
-    /// The password is empty or too long, or the system has no random bytes.
+    /// The line would say nothing, the password is empty or too long, or the
+    /// system has no random bytes.
     pub fn reserve(name: &Name, password: &str) -> Result<String, String> {
+        if name.as_str().starts_with('#') {
+            return Err("a line that begins with # reserves nothing".to_owned());
+        }
         match password.len() {
             0 => return Err("a password must not be empty".to_owned()),
             1..=MAX_PASSWORD_BYTES => {}
@@ -325,6 +329,8 @@ mod tests {
             assert!(error.contains(why), "{bad}: {error}");
         }
         assert!(ReservedNames::reserve(&name("Alex"), "").is_err());
+        let comment = ReservedNames::reserve(&name("#1 Alex"), "p").unwrap_err();
+        assert!(comment.contains("begins with #"), "{comment}");
         assert!(ReservedNames::reserve(&name("Alex"), &"x".repeat(1025)).is_err());
     }
 
