@@ -6,7 +6,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// A channel that gets the number of the first SIGINT or SIGTERM, or SIGHUP:
-/// the terminal is gone.
+/// the terminal is gone. One that was ignored at the start stays so.
 pub(super) fn first() -> std::io::Result<Receiver<i32>> {
     watch(None, || {})
 }
@@ -26,7 +26,9 @@ fn watch(
     hangups: Option<Sender<()>>,
     tidy: impl Fn() + Send + 'static,
 ) -> std::io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    // Under nohup(1) a program outlives its terminal.
+    let hangup = (hangups.is_some() || !is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
     let (tell, told) = bounded(1);
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -46,4 +48,13 @@ fn watch(
             }
         })?;
     Ok(told)
+}
+
+/// Whether this process was started with this signal ignored, as far as the
+/// system tells (Linux).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    ignored.is_some_and(|set| set >> (signal - 1) & 1 == 1)
 }

@@ -300,9 +300,19 @@ fn whoever_leaves_is_shown_all_that_came_before() {
     }
 }
 
+/// Whether what is started here hears a hangup: not where this was started with
+/// nohup(1) itself.
+fn hears_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    ignored.is_none_or(|set| set & 1 == 0)
+}
+
 #[test]
 fn a_signal_lets_the_client_leave_politely() {
-    for signal in ["-INT", "-TERM", "-HUP"] {
+    let signals = ["-INT", "-TERM", "-HUP"];
+    for signal in &signals[..if hears_hangups() { 3 } else { 2 }] {
         let (_server, address) = Program::server(&[]);
         let witness = Peer::join(&address, "Witness", 1);
         let mut client = Program::client("Alex", &address, &[]);
@@ -349,6 +359,23 @@ fn a_signal_stops_the_server_and_tells_its_members() {
             .collect();
         assert_eq!(words, [What::Start, What::Join, What::Stop], "{err:?}");
     }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "elsewhere it cannot be told")]
+fn a_server_that_is_to_outlive_its_terminal_does() {
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    let script = format!("exec nohup {program} server --listen 127.0.0.1:0 --store memory");
+    let mut server = Program::start_other(Path::new("sh"), &["-c", &script]);
+    let line = server.wait_for("listening on ");
+    server.signal("-HUP");
+    let mut alex = Peer::join(line.trim_start_matches("listening on "), "Alex", 1);
+    alex.say("still here", 2);
+    alex.until("the echo", |e| e.text == "still here");
+    server.signal("-TERM");
+    let (status, _, err) = server.end();
+    assert_eq!(code(status), 0, "{err:?}");
+    assert_eq!(alex.status(), (14, "the server is stopping".to_owned()));
 }
 
 #[test]
