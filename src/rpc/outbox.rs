@@ -18,7 +18,7 @@ const PAST_PAGES: usize = 4;
 
 /// A member's outbox: what fan-out puts in, the write pump sends.
 ///
-/// It is bounded in events. The channel itself is an unbounded one with a
+/// It is bounded in events: what comes when so many wait is not taken. The channel itself is an unbounded one with a
 /// count beside it, since crossbeam allocates a bounded channel whole: at
 /// thousands of idle members that would be most of the memory.
 #[derive(Clone)]
@@ -105,7 +105,8 @@ impl Outbox {
     fn add(&self, queued: Queued, events: usize) -> Result<(), Overflow> {
         let line = &self.line;
         // Only whoever keeps a group adds, so a check before the addition is enough.
-        if line.depth.load(Ordering::Relaxed) + events > line.bound {
+        // However large a group is, it lets nobody go for whom less waits.
+        if line.depth.load(Ordering::Relaxed) >= line.bound {
             return Err(Overflow);
         }
         line.depth.fetch_add(events, Ordering::Relaxed);

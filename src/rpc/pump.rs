@@ -419,6 +419,34 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_waits_a_group_may_be_larger_than_the_outbox() {
+        let (accepted, connections) = bounded(1);
+        let listening = Listener::new(1, LIMITS)
+            .chat(4, move |connection| {
+                accepted.send(connection).unwrap();
+            })
+            .listen(&["127.0.0.1:0".to_owned()]);
+        let mut listening = listening.unwrap();
+        listening.serve();
+        let address = &listening.addresses()[0];
+        let dialled = Dialler::new(Keepalive::default()).dial(address, PATIENCE);
+        let (_writer, mut reader) = dialled.unwrap().chat().unwrap();
+        let connection = connections.recv_timeout(PATIENCE).unwrap();
+        let outbox = connection.outbox();
+        for first in [1, 10, 100] {
+            let group = (first..2 * first).map(frame).collect();
+            outbox.queue_singles(&group).unwrap();
+            outbox.write();
+            for time in first..2 * first {
+                assert_eq!(times(&mut reader), [time]);
+            }
+        }
+        assert!(connection.finish(Ending::Goodbye, PATIENCE));
+        let stopping = listening.begin_stop();
+        listening.end(stopping, PATIENCE);
+    }
+
+    #[test]
     fn a_stream_that_ends_takes_no_call_of_its_lane_along() {
         let (accepted, connections) = bounded(2);
         let listening = Listener::new(1, LIMITS)
