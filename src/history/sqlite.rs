@@ -83,7 +83,14 @@ fn place(path: &Path) -> Result<PathBuf, HistoryError> {
         source,
     };
     if let Ok(found) = path.canonicalize() {
-        return Ok(found);
+        // Before anything is made beside it.
+        return match found.is_dir() {
+            true => Err(HistoryError::File {
+                path: found,
+                source: io::ErrorKind::IsADirectory.into(),
+            }),
+            false => Ok(found),
+        };
     }
     let whole = std::path::absolute(path).map_err(failed)?;
     let (Some(folder), Some(file)) = (whole.parent(), whole.file_name()) else {

@@ -42,6 +42,17 @@ fn files_of_others_are_refused_and_left_as_they_are() {
     }
 }
 
+#[test]
+fn a_folder_is_no_history_and_nothing_is_left_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    fs::create_dir(&path).unwrap();
+    let why = anyhow::Error::from(refusal(&path));
+    assert!(format!("{why:#}").contains("is a directory"), "{why:#}");
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
 /// What another program has committed only to its log stays there.
 #[test]
 fn the_log_of_a_foreign_file_is_not_carried_into_it() {
