@@ -31,9 +31,7 @@ pub(super) struct LogArgs {
 impl LogArgs {
     /// Whether anything was said about the log.
     pub(super) fn is_given(&self) -> bool {
-        self.log_file.is_some()
-            || self.log_level.is_some()
-            || std::env::var_os("RUST_LOG").is_some()
+        self.log_file.is_some() || self.log_level.is_some() || is_in_environment()
     }
 
     /// Starts the log of `process`, which is `Server` or `Client NAME`, already
@@ -52,7 +50,7 @@ impl LogArgs {
         // gRPC's core tells at info what interests only its own developers.
         builder.filter_level(LevelFilter::Error);
         match self.log_level {
-            None if std::env::var_os("RUST_LOG").is_some() => {
+            None if is_in_environment() => {
                 builder.parse_env("RUST_LOG");
             }
             level => {
@@ -91,6 +89,11 @@ impl LogArgs {
         crate::rpc::log_through_log();
         Ok(sink)
     }
+}
+
+/// Whether the environment says what to log. An empty variable is none.
+fn is_in_environment() -> bool {
+    std::env::var_os("RUST_LOG").is_some_and(|filter| !filter.is_empty())
 }
 
 thread_local! {

@@ -20,7 +20,8 @@ mod signals;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::chat::sanitise;
 use exit::Exit;
@@ -61,7 +62,10 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let result = match CommandLine::parse().command {
+    let command = CommandLine::command().mut_subcommands(|c| c.mut_args(without_empty_variable));
+    let matches = command.get_matches();
+    let typed = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match typed.command {
         Command::Server(args) => args.run().map(ExitCode::from),
         Command::Client(args) => args.run().map(ExitCode::from),
         Command::History(args) => args.run().map(ExitCode::from),
@@ -78,6 +82,15 @@ pub fn main() -> ExitCode {
         tell(&format!("{error:#}"));
         Exit::Failed.into()
     })
+}
+
+/// An empty variable is none, as a shell's `${NAME:-}` means it.
+fn without_empty_variable(arg: Arg) -> Arg {
+    let value = arg.get_env().and_then(std::env::var_os);
+    match value.is_some_and(|value| value.is_empty()) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    }
 }
 
 /// The addresses in a list of servers that share their rooms.

@@ -548,6 +548,7 @@ fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
         ("error", &[][..], false),
         ("info", &[], true),
         ("error", &["--log-level", "info"], true),
+        ("", &[], true),
     ] {
         // It begins to listen, and ends because there are no metrics to serve.
         let output = Command::new(env!("CARGO_BIN_EXE_chitchat"))
@@ -561,6 +562,50 @@ fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
         assert!(log.contains("cannot serve metrics"), "{log}");
         assert_eq!(log.contains(" START "), logged, "{level} {args:?}: {log}");
     }
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_chitchat"))
+            .args(args)
+            .envs(
+                [
+                    "CHITCHAT_STORE",
+                    "CHITCHAT_LISTEN",
+                    "CHITCHAT_TLS_CERT",
+                    "CHITCHAT_TLS_KEY",
+                    "CHITCHAT_CLIENT_CA",
+                    "CHITCHAT_SERVER_PASSWORD_FILE",
+                    "CHITCHAT_REDIS_PASSWORD_FILE",
+                    "CHITCHAT_METRICS",
+                    "CHITCHAT_SERVER",
+                    "CHITCHAT_TLS_CA",
+                    "CHITCHAT_PASSWORD_FILE",
+                ]
+                .map(|name| (name, "")),
+            )
+            .env("HOME", home.path())
+            .env_remove("XDG_DATA_HOME")
+            .output()
+            .unwrap()
+    };
+    // Each goes as far as it can: there is no such address, nor such a server.
+    let server = empty(&[
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        "no address",
+    ]);
+    let words = String::from_utf8(server.stderr).unwrap();
+    assert!(
+        words.contains("cannot serve metrics on no address"),
+        "{words}"
+    );
+    let client = empty(&["client", "Alex", "--server", "127.0.0.1:1"]);
+    assert_eq!(client.status.code(), Some(3), "{client:?}");
 }
 
 #[test]
