@@ -96,10 +96,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     grace: Duration,
     /// Ping a silent client after so long
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_some_time)]
     keepalive: Duration,
     /// Give a client up that does not answer a ping for so long
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_some_time)]
     keepalive_timeout: Duration,
     /// Let a member go for whom so many events wait
     #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
@@ -148,7 +148,8 @@ struct Limits {
     #[arg(long, value_name = "STREAMS", default_value_t = 1000)]
     max_per_address: usize,
     /// Let so many calls go on at once on one connection; more wait
-    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_per_connection)]
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_per_connection,
+          value_parser = clap::value_parser!(u32).range(1..))]
     max_per_connection: u32,
     /// Open so many rooms
     #[arg(long, value_name = "ROOMS", default_value_t = Settings::default().max_rooms)]
@@ -174,10 +175,10 @@ struct Limits {
     burst: u32,
     /// Wait so long for a new connection's handshakes, and for a new call's JOIN
     /// or question
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_some_time)]
     first_frame: Duration,
     /// Close a connection on which no call goes on for so long
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_some_time)]
     idle: Duration,
 }
 
@@ -412,6 +413,14 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
         _ => return Err(fail()),
     };
     Ok(Duration::from_millis(number.saturating_mul(ms)))
+}
+
+/// A time of which there must be some: with none nobody could stay.
+fn parse_some_time(text: &str) -> Result<Duration, String> {
+    match parse_time(text)? {
+        Duration::ZERO => Err("it must be more than 0".to_owned()),
+        time => Ok(time),
+    }
 }
 
 #[cfg(test)]

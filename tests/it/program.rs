@@ -609,6 +609,22 @@ fn an_empty_variable_is_none() {
 }
 
 #[test]
+fn limits_with_which_nobody_could_stay_are_refused() {
+    for option in [
+        "--keepalive",
+        "--keepalive-timeout",
+        "--first-frame",
+        "--idle",
+        "--max-per-connection",
+    ] {
+        let args = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+        let (status, _, err) = Program::start(&[&args[..], &[option, "0"]].concat()).end();
+        assert_eq!(code(status), 2, "{option}: {err:?}");
+        assert!(err[0].contains("invalid value '0'"), "{option}: {err:?}");
+    }
+}
+
+#[test]
 fn a_client_goes_on_where_nobody_can_be_told_anything() {
     let server = TestServer::start();
     let witness = Peer::join(&server.address, "Witness", 1);
