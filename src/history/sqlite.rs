@@ -66,6 +66,7 @@ pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, HistoryError> {
         Ok((rooms, last_key))
     })?;
     let journal = SqliteJournal::open(path, readers.clone(), lock, keep)?;
+    readers.open_all()?;
     Ok(Opened {
         rooms,
         last_key,

@@ -4,15 +4,20 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use chitchat::chat::{Event, Kind, MAX_REMEMBERED, MemberKey, Name, RoomId, Secret, StoredMember};
+use chitchat::chat::{
+    Audience, Event, Kind, MAX_REMEMBERED, MemberKey, Name, RoomId, Secret, StoredMember,
+};
 use chitchat::history::{Record, Roster, Store};
-use chitchat::rpc::{CallError, Code};
-use chitchat::wire::{Join, PastAsk, Request};
+use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
+use chitchat::wire::{HistoryQuery, Join, PastAsk, Request};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
 use crate::support::talk::{Talk, line, server_times_rise};
-use crate::support::{Peer, Program, Random, TestServer, fixed_port, join, with_secret};
+use crate::support::{
+    DEADLINE, Http2, Peer, Program, Random, TestServer, fixed_port, join, sooner_or_later,
+    with_secret,
+};
 
 /// Long enough for every client to come back.
 const PATIENT: [&str; 2] = ["--grace", "5m"];
@@ -451,4 +456,75 @@ fn a_disk_that_is_full_ends_the_server_and_with_room_it_goes_on() {
     a_full_disk(&disk.0.path().join("rooms.db"), || {
         std::fs::remove_file(ballast).unwrap();
     });
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
+fn the_past_can_be_read_when_no_descriptor_is_left() {
+    const MOST: usize = 100;
+    const EVENTS: i64 = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("rooms.db");
+    let room = Arc::new(RoomId {
+        no: 1,
+        name: Name::parse_room("").unwrap(),
+    });
+    let group: Vec<Record> = (1..=EVENTS)
+        .map(|time| Record {
+            room: room.clone(),
+            clock: time,
+            event: Some((said(time), Audience::Room)),
+            author: None,
+            roster: Roster::Same,
+        })
+        .collect();
+    let opened = Store::Sqlite(store.clone()).open();
+    opened.unwrap().journal.append(&group).unwrap();
+
+    let limited = format!("ulimit -n {MOST}; exec \"$@\"");
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    let store = format!("sqlite:{}", store.display());
+    let server = ["server", "--listen", "127.0.0.1:0", "--store", &store];
+    let patient = ["--first-frame", "5m", "--idle", "5m"];
+    let all = [&["-c", &limited, "sh", program], &server[..], &patient].concat();
+    let mut server = Program::start_other(Path::new("sh"), &all);
+    let line = server.wait_for("listening on ");
+    let address = line.trim_start_matches("listening on ");
+    let dialler = Dialler::new(Keepalive::default());
+    let dialled = dialler.dial(address, DEADLINE).unwrap();
+    let _others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
+    let numbers = format!("/proc/{}/fd", server.id());
+    sooner_or_later("all descriptors to be taken", || {
+        std::fs::read_dir(&numbers).unwrap().count() >= MOST
+    });
+    let read = || {
+        let past = Some(PastAsk::Last(EVENTS as u32));
+        let room = String::new();
+        let mut events = dialled.history(&HistoryQuery { room, past }).unwrap();
+        let mut count = 0;
+        while let Some(page) = events.recv().unwrap() {
+            count += page.len() as i64;
+        }
+        count
+    };
+    std::thread::scope(|threads| {
+        let readers = [(); 16].map(|()| threads.spawn(read));
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), EVENTS);
+        }
+    });
+}
+
+fn said(time: i64) -> Event {
+    Event {
+        time,
+        seq: time.cast_unsigned(),
+        kind: Kind::Message,
+        sender_id: 1,
+        sender: "Alex".into(),
+        text: format!("line {time}"),
+        sent: 0,
+        wall_ms: 0,
+        to: None,
+    }
 }

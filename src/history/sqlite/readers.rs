@@ -14,7 +14,7 @@ use crate::history::HistoryError;
 /// A read is a few index look-ups: more would only contend for the disk.
 const MAX_READERS: usize = 4;
 
-/// A bounded pool of connections that cannot write, made on demand.
+/// A bounded pool of connections that cannot write.
 pub(super) struct Readers {
     path: PathBuf,
     state: Mutex<State>,
@@ -51,6 +51,21 @@ impl Readers {
         }
     }
 
+    /// Opens all that are not open yet: once many clients have come, there may be
+    /// no descriptor left for one.
+    pub(super) fn open_all(&self) -> Result<(), HistoryError> {
+        let mut lent = [(); MAX_READERS].map(|()| self.lend());
+        let mut all = lent.iter_mut();
+        let opened = all.try_for_each(|lent| {
+            // SQLite opens its log with the first look at what is there.
+            let look = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let connection = lent.connection()?;
+            connection.pragma_query_value(None, "schema_version", look)?;
+            Ok(())
+        });
+        opened.map_err(|why| explain(&self.path, why))
+    }
+
     /// Runs `query` on a connection, in one transaction: all that it reads is
     /// of one moment, which is not before this call.
     pub(super) fn read<T>(
@@ -79,7 +94,7 @@ impl Readers {
         quiet.then_some(pause)
     }
 
-    /// Closes what is not lent out. It opens again on demand.
+    /// Closes what is not lent out. It opens again when it is needed.
     pub(super) fn close(&self) {
         self.state().places.fill_with(|| None);
     }
