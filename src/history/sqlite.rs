@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{Access, access};
 
 use self::journal::SqliteJournal;
 use self::past::SqlitePast;
@@ -43,6 +44,12 @@ pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, HistoryError> {
             return Err(HistoryError::Damaged { path, why });
         }
         Ok(_) => {}
+    }
+    // SQLite would open a file that can only be read, and fail at the first
+    // append. What it makes beside such a file can only be read, too.
+    if let Err(why) = access(&path, Access::WRITE_OK) {
+        let source = why.into();
+        return Err(HistoryError::File { path, source });
     }
     // Nothing is written before a connection that cannot write has seen whose
     // file it is: not even closing it would carry another's log into it.

@@ -151,7 +151,7 @@ fn prepared(path: &Path, log_pages: &Arc<AtomicUsize>) -> rusqlite::Result<Conne
         pages.store(usize::try_from(now).unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }))?;
-    // a file that can only be read shows itself now, not at the first append
+    // a log that can only be read shows itself now, not at the first append
     connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
     for sql in [KEEP_EVENT, MOVE_ROOM, ENTER, SENT, PART, FORGET] {
         connection.prepare_cached(sql)?;

@@ -53,6 +53,54 @@ fn a_folder_is_no_history_and_nothing_is_left_beside_it() {
     assert_eq!(names.len(), 1, "{names:?}");
 }
 
+/// A file that can only be read, also by somebody who may do everything.
+struct Sealed<'a>(&'a Path);
+
+impl<'a> Sealed<'a> {
+    /// `None`: this user may write it all the same.
+    fn seal(path: &'a Path) -> Option<Self> {
+        let mut permissions = path.metadata().unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(path, permissions).unwrap();
+        let file = path.display().to_string();
+        for args in [["--bind", &file], ["-o", "remount,ro,bind"]] {
+            if OpenOptions::new().write(true).open(path).is_err() {
+                break;
+            }
+            let mounted = Command::new("mount").args(args).arg(path).output();
+            if !mounted.is_ok_and(|output| output.status.success()) {
+                break;
+            }
+        }
+        let sealed = Self(path);
+        OpenOptions::new()
+            .write(true)
+            .open(path)
+            .is_err()
+            .then_some(sealed)
+    }
+}
+
+impl Drop for Sealed<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).output(); // it may be no mount
+    }
+}
+
+#[test]
+fn a_file_that_can_only_be_read_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    written(&path, 3);
+    let Some(_sealed) = Sealed::seal(&path) else {
+        eprintln!("SKIPPED: a file that can only be read needs the right to mount one");
+        return;
+    };
+    let why = refusal(&path);
+    assert!(matches!(why, HistoryError::File { .. }), "{why:?}");
+    assert_eq!(files(folder.path()).len(), 1, "something lies beside it");
+}
+
 /// What another program has committed only to its log stays there.
 #[test]
 fn the_log_of_a_foreign_file_is_not_carried_into_it() {
