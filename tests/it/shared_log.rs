@@ -291,6 +291,36 @@ fn a_log_that_is_gone_is_not_taken_for_the_same() {
     assert!(matches!(foreign, Err(SharedError::Foreign(layout)) if layout == "99"));
 }
 
+/// A server finds out a little later that its log is gone. What it left behind
+/// until then would be taken for a new server's, which gets its number.
+#[test]
+fn nothing_is_brought_to_the_log_that_takes_the_place_of_one_that_is_gone() {
+    let Some(redis) = Redis::start() else { return };
+    let gone = open(&redis);
+    let mut late = [Appender::new(gone.clone()), Appender::new(gone.clone())];
+    for appender in &mut late {
+        open_room(appender, "ops");
+    }
+    redis.cli(&["FLUSHALL"]);
+    let ops = Name::parse("ops").expect("a name");
+    let [one, other] = &mut late;
+    for brought in [
+        one.append(&[say(&gone, 1, "late", 0)], |_| 0),
+        other.open_room(&ops),
+    ] {
+        assert!(matches!(brought, Err(SharedError::Replaced)), "{brought:?}");
+    }
+    let log = open(&redis);
+    assert_eq!(log.server(), gone.server());
+    let mut appender = Appender::new(log.clone());
+    appender
+        .append(&[say(&log, 1, "first", 0)], |_| 0)
+        .expect("Redis is there");
+    let mut follower = Follower::connect(&log).expect("Redis is there");
+    assert_eq!(texts(&read(&mut follower, 1, 0)), ["first"]);
+    assert_eq!(follower.rooms().expect("Redis is there"), []);
+}
+
 #[test]
 fn all_servers_remember_as_many_as_the_first_one_said() {
     let Some(redis) = Redis::start() else { return };

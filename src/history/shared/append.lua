@@ -1,6 +1,7 @@
 -- Gives each of a group of commands its place: the end of its room's stream,
 -- at the next Lamport time. All of the group or, if it was appended before,
--- nothing.
+-- nothing. Returns 0, and changes nothing, if this is not the server's log: a
+-- record that it left there would be that of a server of the new log.
 --
 -- Where another Redis gave places before, or this one before a restart, it may
 -- have given some that are lost here, and somebody may have seen what was there.
@@ -9,21 +10,23 @@
 -- KEYS  the group record, the bell, the bell's number, the log; for each room
 --       its stream and its tip
 -- ARGV  the group's number, its tag, how long its record lives (ms), how many
---       rings are kept, how many rooms there are; for each room its number and
---       the highest Lamport time that the server has seen in it; for each
---       command which of these rooms, the sender's Lamport time, how many
---       fields and values follow, and these
+--       rings are kept, the log's id, how many rooms there are; for each room
+--       its number and the highest Lamport time that the server has seen in it;
+--       for each command which of these rooms, the sender's Lamport time, how
+--       many fields and values follow, and these
+local log = redis.call('HMGET', KEYS[4], 'id', 'term')
+if log[1] ~= ARGV[5] then return 0 end
 local group, tag = tonumber(ARGV[1]), ARGV[2]
-if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 0 end
+if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 1 end
 
 -- LamportClock::accepts, where times are doubles: beyond 2^52 nobody moves the
 -- clock but by ones.
 local AHEAD, MOST = 2 ^ 32, 2 ^ 52
 local LEAP = 1000000
-local term = redis.call('HGET', KEYS[4], 'term') or '0'
-local rooms = tonumber(ARGV[5])
+local term = log[2] or '0'
+local rooms = tonumber(ARGV[6])
 local times, numbers, rung = {}, {}, {}
-local at = 6
+local at = 7
 for r = 1, rooms do
   local tip = redis.call('HMGET', KEYS[4 + 2 * r], 'L', 'n', 'term')
   rung[r] = ARGV[at]

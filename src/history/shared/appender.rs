@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use redis::{Connection, Script};
+use redis::{Connection, Script, ScriptInvocation};
 
 use super::entry::{fields, tag};
 use super::{
@@ -103,8 +103,9 @@ impl Appender {
     /// where Redis has lost what was there.
     ///
     /// # Errors
-    /// What Redis says. Whether the group was appended is not known then; the
-    /// same group must be brought again until it is taken.
+    /// [`SharedError::Replaced`] if the log is gone; what Redis says. Whether the
+    /// group was appended is not known then; the same group must be brought
+    /// again until it is taken.
     pub fn append(
         &mut self,
         group: &[Proposal],
@@ -125,6 +126,7 @@ impl Appender {
             .arg(tag(server, self.group))
             .arg(RECORD.as_millis() as u64)
             .arg(RINGS)
+            .arg(&self.log.id)
             .arg(rooms.len());
         for room in rooms {
             call.key(stream(room)).key(tip(room));
@@ -139,8 +141,7 @@ impl Appender {
                 call.arg(field).arg(value);
             }
         }
-        let done = connected(&self.log, &mut self.connection)
-            .and_then(|connection| Ok(call.invoke::<()>(connection)?));
+        let done = invoke(&self.log, &mut self.connection, &call);
         self.unless_failed(done)?;
         self.taken = Some((self.group, Instant::now()));
         self.group += 1;
@@ -150,16 +151,29 @@ impl Appender {
     /// Opens a room, unless it is open. Its number is told by the bell.
     ///
     /// # Errors
-    /// What Redis says. It does no harm to ask again.
+    /// [`SharedError::Replaced`] if the log is gone; what Redis says. It does no
+    /// harm to ask again.
     pub fn open_room(&mut self, name: &Name) -> Result<(), SharedError> {
         let mut call = self.open_room.prepare_invoke();
         for key in [ROOMS, NAMES, BELL, RING, LOG] {
             call.key(key);
         }
         call.arg(name.folded()).arg(name.as_str()).arg(RINGS);
-        let done = connected(&self.log, &mut self.connection)
-            .and_then(|connection| Ok(call.invoke::<()>(connection)?));
+        call.arg(&self.log.id);
+        let done = invoke(&self.log, &mut self.connection, &call);
         self.unless_failed(done)
+    }
+}
+
+/// Invokes a script that does nothing, and says so, where it finds another log.
+fn invoke(
+    log: &SharedLog,
+    connection: &mut Option<Connection>,
+    call: &ScriptInvocation<'_>,
+) -> Result<(), SharedError> {
+    match call.invoke(connected(log, connection)?)? {
+        true => Ok(()),
+        false => Err(SharedError::Replaced),
     }
 }
 

@@ -1,8 +1,10 @@
--- Opens a room, unless it is open. Returns its number.
+-- Opens a room, unless it is open. Returns its number; 0, and changes nothing,
+-- if this is not the server's log.
 --
 -- KEYS  the rooms' names by number, their numbers by folded name, the bell, the
 --       bell's number, the log
--- ARGV  the folded name, the name, how many rings are kept
+-- ARGV  the folded name, the name, how many rings are kept, the log's id
+if redis.call('HGET', KEYS[5], 'id') ~= ARGV[4] then return 0 end
 local no = redis.call('HGET', KEYS[2], ARGV[1])
 if not no then
   no = redis.call('HLEN', KEYS[1]) + 1
