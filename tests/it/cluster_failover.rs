@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use chitchat::history::Store;
 use chitchat::history::shared::SharedStore;
+use crossbeam_channel::bounded;
 
-use crate::support::{Peer, Program, Proxy, Redis, TestServer, sooner_or_later, with_secret};
+use crate::support::{
+    DEADLINE, Peer, Program, Proxy, Redis, TestServer, sooner_or_later, with_secret,
+};
 
-/// A master, a replica that a test can make deaf, and a replica of that one.
-struct Pair {
+/// A master, a replica that a test can make deaf, and a replica of that one,
+/// which can be made deaf, too.
+struct Chain {
     master: Redis,
     line: Proxy,
     replica: Redis,
-    _second: Redis,
+    second_line: Proxy,
+    second: Redis,
 }
 
-impl Pair {
+impl Chain {
     fn start() -> Option<Self> {
         let master = Redis::start()?;
-        let line = Proxy::to(&format!("127.0.0.1:{}", master.port));
-        let follow = |address: &str| {
-            let (host, port) = address.split_once(':').expect("an address");
+        let follow = |of: &Redis| {
+            let line = Proxy::to(&address(of));
+            let (host, port) = line.address.split_once(':').expect("an address");
             let args = ["--replicaof", host, port, "--appendonly", "yes"];
             let replica = Redis::with(&args).expect("redis-server is here");
             sooner_or_later("the replica", || {
@@ -29,19 +34,21 @@ impl Pair {
                     .cli(&["INFO", "replication"])
                     .contains("master_link_status:up")
             });
-            replica
+            (line, replica)
         };
-        let replica = follow(&line.address);
-        let _second = follow(&format!("127.0.0.1:{}", replica.port));
+        let (line, replica) = follow(&master);
+        let (second_line, second) = follow(&replica);
         Some(Self {
             master,
             line,
             replica,
-            _second,
+            second_line,
+            second,
         })
     }
 
-    /// The replica hears nothing more of the master.
+    /// The replica hears nothing more of the master, when all have heard the
+    /// same.
     fn part(&self) {
         let offset = |redis: &Redis, of: &str| {
             let told = redis.cli(&["INFO", "replication"]);
@@ -49,8 +56,9 @@ impl Pair {
             offset.map(str::trim).map(str::to_owned)
         };
         sooner_or_later("the replica to have heard everything", || {
-            offset(&self.replica, "slave_repl_offset:")
-                == offset(&self.master, "master_repl_offset:")
+            let all = offset(&self.master, "master_repl_offset:");
+            [&self.replica, &self.second].map(|r| offset(r, "slave_repl_offset:"))
+                == [all.clone(), all]
         });
         self.line.silence();
     }
@@ -59,16 +67,31 @@ impl Pair {
     /// ways.
     fn fail_over(&mut self, ways: &[&Proxy]) {
         self.master.kill();
-        self.replica.cli(&["REPLICAOF", "NO", "ONE"]);
-        for way in ways {
-            way.lead_to(&format!("127.0.0.1:{}", self.replica.port));
-            way.cut();
-        }
+        promote(&self.replica, ways);
+    }
+
+    /// The replica's replica takes its place.
+    fn fail_over_again(&mut self, ways: &[&Proxy]) {
+        self.replica.kill();
+        promote(&self.second, ways);
     }
 
     /// How many commands the first room has where it is written now.
     fn commands(&self) -> String {
         self.master.cli(&["XLEN", "chitchat:room:1"])
+    }
+}
+
+fn address(redis: &Redis) -> String {
+    format!("127.0.0.1:{}", redis.port)
+}
+
+/// A replica becomes a master, for whoever goes one of these ways.
+fn promote(replica: &Redis, ways: &[&Proxy]) {
+    replica.cli(&["REPLICAOF", "NO", "ONE"]);
+    for way in ways {
+        way.lead_to(&address(replica));
+        way.cut();
     }
 }
 
@@ -84,17 +107,17 @@ fn server(mut store: SharedStore, replicas: usize) -> TestServer {
 
 #[test]
 fn what_a_failover_lost_before_anybody_heard_it_is_said_again() {
-    let Some(mut pair) = Pair::start() else {
+    let Some(mut chain) = Chain::start() else {
         return;
     };
-    let (way, store) = pair.master.way();
+    let (way, store) = chain.master.way();
     let server = server(store, 1);
     let mut alex = Program::client("Alex", &server.address, &["--reconnect", "5m"]);
     alex.wait_for("joined");
-    pair.part();
+    chain.part();
     alex.type_line("held back");
-    sooner_or_later("the master to have it", || pair.commands() == "2");
-    pair.fail_over(&[&way]);
+    sooner_or_later("the master to have it", || chain.commands() == "2");
+    chain.fail_over(&[&way]);
     alex.type_line("said later");
     alex.end_input();
     let (status, shown, log) = alex.end();
@@ -107,19 +130,19 @@ fn what_a_failover_lost_before_anybody_heard_it_is_said_again() {
 
 #[test]
 fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
-    let Some(mut pair) = Pair::start() else {
+    let Some(mut chain) = Chain::start() else {
         return;
     };
-    let (way, store) = pair.master.way();
+    let (way, store) = chain.master.way();
     let one = server(store, 0);
-    let (other_way, store) = pair.master.way();
+    let (other_way, store) = chain.master.way();
     let other = server(store, 0);
     let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
     alex.wait_for("Alex joined");
     let mut bob = Peer::ask(&other.address, with_secret("Bob", 2));
     bob.next();
     alex.wait_for("Bob joined");
-    pair.part();
+    chain.part();
     other_way.refuse(|request| request.contains("XREAD"));
     other_way.cut();
     for n in 0..3 {
@@ -127,15 +150,64 @@ fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
         alex.wait_for(&format!("lost {n}"));
     }
     // The other server, which has seen nothing of it, is there first.
-    pair.fail_over(&[&other_way]);
+    chain.fail_over(&[&other_way]);
     other_way.refuse(|_| false);
     let said = (1..20).map(|n| format!("kept {n}"));
     for (sent, text) in (1..).zip(said.clone()) {
         bob.say(&text, sent);
         bob.until("its echo", |e| e.text == text);
     }
-    way.lead_to(&format!("127.0.0.1:{}", pair.replica.port));
-    way.cut();
+    promote(&chain.replica, &[&way]);
+    for text in said {
+        alex.expect_line(&format!("Bob: {text}"));
+    }
+}
+
+/// The second time also that a failover was is lost.
+#[test]
+fn what_is_said_after_two_failovers_is_missed_by_nobody_who_saw_what_either_lost() {
+    let Some(mut chain) = Chain::start() else {
+        return;
+    };
+    let (way, store) = chain.master.way();
+    let one = server(store, 0);
+    let (other_way, store) = chain.master.way();
+    let other = server(store, 0);
+    let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
+    alex.wait_for("Alex joined");
+    let mut bob = Peer::ask(&other.address, with_secret("Bob", 2));
+    bob.next();
+    alex.wait_for("Bob joined");
+    chain.part();
+    chain.second_line.silence();
+    other_way.refuse(|request| request.contains("XREAD"));
+    let mut lose = |what: &str| {
+        for n in 0..3 {
+            let text = format!("lost {what} {n}");
+            alex.type_line(&text);
+            alex.wait_for(&text);
+        }
+    };
+    lose("first");
+    chain.fail_over(&[&way, &other_way]);
+    lose("then");
+    // The other server has been there, and has heard nothing of the room.
+    for _ in 0..2 {
+        let (tell, is_there) = bounded(1);
+        let connects = |request: &str| request.contains("XREVRANGE");
+        other_way.before(connects, move || {
+            let _ = tell.send(());
+        });
+        is_there.recv_timeout(DEADLINE).expect("it connects again");
+    }
+    chain.fail_over_again(&[&other_way]);
+    other_way.refuse(|_| false);
+    let said = (1..20).map(|n| format!("kept {n}"));
+    for (sent, text) in (1..).zip(said.clone()) {
+        bob.say(&text, sent);
+        bob.until("its echo", |e| e.text == text);
+    }
+    promote(&chain.second, &[&way]);
     for text in said {
         alex.expect_line(&format!("Bob: {text}"));
     }

@@ -5,7 +5,8 @@
 --
 -- Where another Redis gave places before, or this one before a restart, it may
 -- have given some that are lost here, and somebody may have seen what was there.
--- So each room's clock first leaps over more than can be lost.
+-- So each room's clock first leaps over more than can be lost, once for each
+-- such term: two in a row may lose the leap of the first.
 --
 -- KEYS  the group record, the bell, the bell's number, the log; for each room
 --       its stream and its tip
@@ -23,15 +24,15 @@ if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 1 end
 -- clock but by ones.
 local AHEAD, MOST = 2 ^ 32, 2 ^ 52
 local LEAP = 1000000
-local term = log[2] or '0'
+local term = tonumber(log[2] or '0')
 local rooms = tonumber(ARGV[6])
 local times, numbers, rung = {}, {}, {}
 local at = 7
 for r = 1, rooms do
   local tip = redis.call('HMGET', KEYS[4 + 2 * r], 'L', 'n', 'term')
   rung[r] = ARGV[at]
-  times[r] = math.max(tonumber(tip[1] or '0'), tonumber(ARGV[at + 1]))
-  if (tip[3] or '0') ~= term then times[r] = times[r] + LEAP end
+  local terms = term - tonumber(tip[3] or '0')
+  times[r] = math.max(tonumber(tip[1] or '0'), tonumber(ARGV[at + 1])) + terms * LEAP
   numbers[r] = tonumber(tip[2] or '0')
   at = at + 2
 end

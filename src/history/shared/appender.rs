@@ -7,8 +7,8 @@ use redis::{Connection, Script, ScriptInvocation};
 
 use super::entry::{fields, tag};
 use super::{
-    BELL, LOG, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, begin_term, connected, stream,
-    tip, write_back,
+    BELL, LOG, NAMES, RING, RINGS, ROOMS, SharedError, SharedLog, connected, stream, tip,
+    write_back,
 };
 use crate::chat::{Command, Name, RoomId};
 
@@ -62,7 +62,8 @@ impl Appender {
         let is_new = self.connection.is_none();
         if is_new {
             let connection = connected(&self.log, &mut self.connection)?;
-            let done = begin_term(connection).and_then(|()| write_back(connection, &known()));
+            let done =
+                (self.log.begin_term(connection)).and_then(|()| write_back(connection, &known()));
             self.unless_failed(done)?;
         }
         Ok(is_new)

@@ -30,6 +30,7 @@ mod leases;
 mod snapshot;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use redis::{Connection, RedisError, Script};
 
@@ -98,6 +99,8 @@ pub struct SharedLog {
     source: Arc<Source>,
     store: SharedStore,
     id: String,
+    /// The last term of which this server has heard: the log may forget it.
+    term: Arc<AtomicI64>,
     server: ServerNo,
     most_remembered: usize,
 }
@@ -141,6 +144,7 @@ impl SharedLog {
             source: Arc::new(source),
             store: store.clone(),
             id,
+            term: Arc::default(),
             server,
             most_remembered: remembered,
         })
@@ -175,25 +179,30 @@ impl SharedLog {
     }
 
     fn recognise(&self, connection: &mut Connection) -> Result<(), SharedError> {
-        let id: Option<String> = redis::cmd("HGET").arg(&[LOG, "id"]).query(connection)?;
-        match id.as_ref() == Some(&self.id) {
-            true => Ok(()),
-            false => Err(SharedError::Replaced),
+        let (id, term): (Option<String>, Option<i64>) = redis::cmd("HMGET")
+            .arg(&[LOG, "id", "term"])
+            .query(connection)?;
+        if id.as_ref() != Some(&self.id) {
+            return Err(SharedError::Replaced);
         }
+        self.term.fetch_max(term.unwrap_or(0), Ordering::Relaxed);
+        Ok(())
     }
-}
 
-/// Notes that this Redis gives places from now on. Where that is not the one
-/// that did so last, the clocks of all rooms leap, see `append.lua`.
-fn begin_term(connection: &mut Connection) -> Result<(), SharedError> {
-    let told: Result<String, _> = redis::cmd("INFO").arg("replication").query(connection);
-    let told = told.unwrap_or_default(); // whoever may not ask is told nothing
-    let id = told.lines().find_map(|l| l.strip_prefix("master_replid:"));
-    if let Some(id) = id {
-        let script = Script::new(include_str!("term.lua"));
-        script.key(LOG).arg(id.trim()).invoke::<()>(connection)?;
+    /// Notes that this Redis gives places from now on. Where that is not the one
+    /// that did so last, the clocks of all rooms leap, see `append.lua`.
+    fn begin_term(&self, connection: &mut Connection) -> Result<(), SharedError> {
+        let told: Result<String, _> = redis::cmd("INFO").arg("replication").query(connection);
+        let told = told.unwrap_or_default(); // whoever may not ask is told nothing
+        let id = told.lines().find_map(|l| l.strip_prefix("master_replid:"));
+        if let Some(id) = id {
+            let known = self.term.load(Ordering::Relaxed);
+            let script = Script::new(include_str!("term.lua"));
+            let mut call = script.key(LOG);
+            call.arg(id.trim()).arg(known).invoke::<()>(connection)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Sees to it that Redis has these rooms: a failover may have lost their
