@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chitchat::history::Store;
 use chitchat::history::shared::SharedStore;
+use chitchat::wire::Join;
 use crossbeam_channel::bounded;
 
 use crate::support::{
@@ -152,6 +153,47 @@ fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
     // The other server, which has seen nothing of it, is there first.
     chain.fail_over(&[&other_way]);
     other_way.refuse(|_| false);
+    let said = (1..20).map(|n| format!("kept {n}"));
+    for (sent, text) in (1..).zip(said.clone()) {
+        bob.say(&text, sent);
+        bob.until("its echo", |e| e.text == text);
+    }
+    promote(&chain.replica, &[&way]);
+    for text in said {
+        alex.expect_line(&format!("Bob: {text}"));
+    }
+}
+
+/// Whoever opens it again knows nothing of what was said in it.
+#[test]
+fn what_is_said_in_a_room_that_is_opened_again_is_missed_by_nobody_who_was_in_the_lost_one() {
+    let Some(mut chain) = Chain::start() else {
+        return;
+    };
+    let (way, store) = chain.master.way();
+    let one = server(store, 0);
+    let (other_way, store) = chain.master.way();
+    let other = server(store, 0);
+    chain.part();
+    other_way.refuse(|request| request.contains("XREAD"));
+    other_way.cut();
+    let args = ["--reconnect", "5m", "--room", "alpha"];
+    let mut alex = Program::client("Alex", &one.address, &args);
+    alex.wait_for("Alex joined");
+    for n in 0..3 {
+        alex.type_line(&format!("lost {n}"));
+        alex.wait_for(&format!("lost {n}"));
+    }
+    chain.fail_over(&[&other_way]);
+    other_way.refuse(|_| false);
+    let mut bob = Peer::ask(
+        &other.address,
+        Join {
+            room: "alpha".to_owned(),
+            ..with_secret("Bob", 2)
+        },
+    );
+    assert_eq!(bob.next().seq, 1, "the room is another");
     let said = (1..20).map(|n| format!("kept {n}"));
     for (sent, text) in (1..).zip(said.clone()) {
         bob.say(&text, sent);

@@ -140,14 +140,18 @@ impl SharedLog {
             return Err(SharedError::Foreign(layout));
         }
         let server = leases::enter(&mut connection, store.lease)?;
-        Ok(Self {
+        let log = Self {
             source: Arc::new(source),
             store: store.clone(),
             id,
             term: Arc::default(),
             server,
             most_remembered: remembered,
-        })
+        };
+        // Not later: whoever is here first after a failover must not take it for
+        // the one that gave the first places.
+        log.begin_term(&mut connection)?;
+        Ok(log)
     }
 
     /// Which log: an id that no other has.

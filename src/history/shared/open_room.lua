@@ -12,8 +12,6 @@ if not no then
   while redis.call('HEXISTS', KEYS[1], no) == 1 do no = no + 1 end
   redis.call('HSET', KEYS[1], no, ARGV[2])
   redis.call('HSET', KEYS[2], ARGV[1], no)
-  -- Nothing of it can be lost yet.
-  redis.call('HSET', 'chitchat:tip:' .. no, 'term', redis.call('HGET', KEYS[5], 'term') or '0')
 end
 -- Also if it is open: whoever asks has not heard of it.
 local ring = redis.call('INCR', KEYS[4])
