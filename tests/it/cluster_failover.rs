@@ -1,10 +1,11 @@
 //! A real failover: a replica that had not heard the last of its master takes
 //! its place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chitchat::history::Store;
-use chitchat::history::shared::SharedStore;
+use chitchat::history::shared::{Follower, SharedError, SharedLog, SharedStore};
 use chitchat::wire::Join;
 use crossbeam_channel::bounded;
 
@@ -162,6 +163,33 @@ fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
     for text in said {
         alex.expect_line(&format!("Bob: {text}"));
     }
+}
+
+#[test]
+fn what_one_redis_has_is_not_confirmed_by_the_replica_of_another() {
+    let Some(chain) = Chain::start() else {
+        return;
+    };
+    let (way, mut store) = chain.master.way();
+    store.replicas = 1;
+    let log = SharedLog::open(&store, 8).expect("it opens");
+    chain.part();
+    // As Sentinels do who cannot reach the master.
+    promote(&chain.replica, &[]);
+    let to = address(&chain.replica);
+    let way = Arc::new(way);
+    let leads = way.clone();
+    way.before(
+        |request| request.contains("XREVRANGE"),
+        move || leads.lead_to(&to),
+    );
+    let mut follower = Follower::connect(&log).expect("the master is there");
+    let found = follower.confirm(Duration::from_millis(100));
+    let alone = SharedError::Replicas {
+        wanted: 1,
+        found: 0,
+    };
+    assert_eq!(found.map_err(|e| e.to_string()), Err(alone.to_string()));
 }
 
 /// Whoever opens it again knows nothing of what was said in it.

@@ -25,8 +25,6 @@ pub struct Follower {
     log: SharedLog,
     connection: Connection,
     groups_at: Script,
-    /// Where it waits for replicas; `None` where none must hold anything.
-    confirming: Option<Connection>,
     /// The number of the last ring that it heard.
     heard: u64,
 }
@@ -55,15 +53,10 @@ impl Follower {
             Some((id, _)) => ring(id)?,
             None => 0,
         };
-        let confirming = match log.store.replicas {
-            0 => None,
-            _ => Some(log.connect()?),
-        };
         Ok(Self {
             log: log.clone(),
             connection,
             groups_at: Script::new(include_str!("groups_at.lua")),
-            confirming,
             heard,
         })
     }
@@ -233,15 +226,16 @@ impl Follower {
 
     /// Waits until as many replicas as the server asks for hold everything that
     /// this follower has read, at most for `patience`. Replicas take all writes
-    /// in one order, so it makes a write and waits for that.
+    /// in one order, so it makes a write and waits for that: there where it
+    /// reads, since in a failover another way may lead to another Redis.
     ///
     /// # Errors
     /// What Redis says; [`SharedError::Replicas`] if they are too few.
     pub fn confirm(&mut self, patience: Duration) -> Result<(), SharedError> {
-        let Some(connection) = &mut self.confirming else {
-            return Ok(());
-        };
         let wanted = self.log.store.replicas;
+        if wanted == 0 {
+            return Ok(());
+        }
         let ((), found): ((), usize) = redis::pipe()
             .cmd("SET")
             .arg(format!("chitchat:confirm:{}", self.log.server))
@@ -251,7 +245,7 @@ impl Follower {
             .cmd("WAIT")
             .arg(wanted)
             .arg(patience.as_millis() as u64)
-            .query(connection)?;
+            .query(&mut self.connection)?;
         match found >= wanted {
             true => Ok(()),
             false => Err(SharedError::Replicas { wanted, found }),
