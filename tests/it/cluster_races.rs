@@ -217,6 +217,44 @@ fn a_server_whose_room_has_become_another_ends() {
     assert_eq!(status.code(), Some(1), "{log:#?}");
 }
 
+/// The others take it for dead meanwhile, and would take its members for lost.
+#[test]
+fn a_server_whose_start_takes_longer_than_its_lease_keeps_its_members() {
+    let Some(redis) = Redis::start() else { return };
+    let redis = Arc::new(redis);
+    let leader = TestServer::with(|settings| {
+        let mut store = redis.store();
+        store.lease = Duration::from_millis(300);
+        settings.store = Store::Shared(store);
+    });
+    let mut watcher = Peer::join(&leader.address, "Watcher", 1);
+    let (way, mut store) = redis.way();
+    store.lease = Duration::from_secs(60);
+    let at = redis.clone();
+    way.before(reads_the_room, move || {
+        at.cli(&["DEL", "chitchat:server:2"]);
+        sooner_or_later("the end of the leader's patience", || {
+            at.cli(&["SISMEMBER", "chitchat:servers", "2"]) == "0"
+        });
+    });
+    let late = TestServer::with(|settings| {
+        settings.store = Store::Shared(store);
+        settings.grace = Duration::from_secs(60);
+    });
+    let plain = Peer::join(&late.address, "Plain", 2);
+    // The leader looks at every lease when it renews its own.
+    for _ in 0..5 {
+        redis.cli(&["DEL", "chitchat:server:1"]);
+        sooner_or_later("the leader's lease", || {
+            redis.cli(&["EXISTS", "chitchat:server:1"]) == "1"
+        });
+    }
+    watcher.say("is everybody here?", 9);
+    let heard = watcher.until("its echo", |e| e.kind == Kind::Message);
+    assert!(heard.iter().all(|e| e.kind != Kind::Leave), "{heard:?}");
+    assert_eq!(plain.next().text, "is everybody here?");
+}
+
 #[test]
 fn a_server_that_renews_its_lease_after_others_is_not_taken_for_dead() {
     let Some(redis) = Redis::start() else { return };

@@ -36,7 +36,7 @@ use super::session::{Chair, End};
 use super::step::{Change, Claim, Step};
 use super::{House, report, thread, wall_ms};
 use crate::chat::{Ask, Command, Deed, Name, SessionNo, TextError, check_text};
-use crate::history::shared::{Proposal, SharedLog};
+use crate::history::shared::{Leases, Proposal, SharedLog};
 use crate::history::{Cache, HistoryError, Keep};
 use crate::standard::HealthBoard;
 use crate::wire::{Ending, PastAsk};
@@ -321,9 +321,13 @@ impl Shared {
         }
     }
 
-    /// Follows the log up to its end, before the server serves anybody.
+    /// Follows the log up to its end, before the server serves anybody. That
+    /// may take longer than its lease, without which the others would take its
+    /// members for lost.
     pub(super) fn begin(&self, house: &House) -> Result<Following, HistoryError> {
-        Ok(Following::begin(house, self)?)
+        let following = Following::begin(house, self)?;
+        Leases::new(self.log.clone()).renew()?;
+        Ok(following)
     }
 
     /// From now on nobody waits for the log any more.
