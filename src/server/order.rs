@@ -134,9 +134,13 @@ impl Order {
 
     /// Waits, where others may have told a client more of a room than is known
     /// here, until as much is known.
-    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) {
-        if let Order::Shared(shared) = self {
-            shared.catch_up(room, past);
+    ///
+    /// # Errors
+    /// That cannot be known at the moment.
+    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) -> Result<(), Ending> {
+        match self {
+            Order::Here => Ok(()),
+            Order::Shared(shared) => shared.catch_up(room, past),
         }
     }
 

@@ -254,7 +254,7 @@ impl Session<'_> {
         let mut walk = match join.past {
             None => None,
             Some(past) => {
-                house.order.catch_up(&shared, past);
+                house.order.catch_up(&shared, past)?;
                 let (viewer, now) = {
                     let room = shared.lock();
                     house.order.admit(&room, &ask)?;

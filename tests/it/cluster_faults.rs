@@ -296,6 +296,31 @@ fn a_server_that_cannot_follow_gives_up_the_lead_and_comes_back() {
 }
 
 #[test]
+fn whoever_saw_more_than_a_server_that_cannot_read_the_log_is_not_told_that_it_is_gone() {
+    let Some(redis) = Redis::start() else { return };
+    let one = patient(&redis);
+    let (way, mut far) = redis.way();
+    far.lease = Duration::from_secs(60);
+    let other = TestServer::with(|settings| settings.store = Store::Shared(far));
+    let mut alex = Peer::ask(&one.address, with_secret("Alex", 1));
+    alex.next();
+    way.refuse(|request| request.contains("XREAD"));
+    way.cut();
+    alex.say("seen", 5);
+    let back = Join {
+        past: Some(PastAsk::After(alex.next().time)),
+        sent: 9,
+        ..with_secret("Alex", 1)
+    };
+    let early = Peer::ask(&other.address, back.clone());
+    assert_eq!(early.status().0, Code::UNAVAILABLE.0);
+    way.refuse(|_| false);
+    let late = Peer::ask(&other.address, back);
+    let receipt = late.next();
+    assert_eq!((receipt.kind, receipt.seq), (Kind::Join, 0), "{receipt:?}");
+}
+
+#[test]
 fn what_redis_lost_is_found_missing_and_the_room_is_read_anew() {
     let Some(redis) = Redis::start() else { return };
     let server = patient(&redis);

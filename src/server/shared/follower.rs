@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -166,6 +167,7 @@ impl Following {
                 Rung::For(rooms) => self.read(house, shared, &mut link, rooms)?,
                 Rung::ForAll => self.check_all(house, shared, &mut link)?,
             }
+            shared.rounds.fetch_add(1, Ordering::Relaxed);
             // Not before: a bell that cannot be heard is a trouble that lasts.
             shared.trouble.over(Part::Follower);
         }

@@ -21,7 +21,7 @@ mod steward;
 mod trouble;
 mod waiting;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,6 +73,8 @@ pub(super) struct Shared {
     /// Counts how often something was obeyed.
     progress: Mutex<u64>,
     progressed: Condvar,
+    /// How often the follower has read all that the bell told.
+    rounds: AtomicU64,
     /// Disconnected once the server stops.
     stop: Receiver<()>,
     stopping: Mutex<Option<Sender<()>>>,
@@ -102,6 +104,7 @@ impl Shared {
             away: AtomicUsize::new(0),
             progress: Mutex::default(),
             progressed: Condvar::new(),
+            rounds: AtomicU64::new(0),
             stop,
             stopping: Mutex::new(Some(stopping)),
         }
@@ -221,10 +224,22 @@ impl Shared {
     }
 
     /// Waits until this server has seen as much of the room as a client that
-    /// was with another one.
-    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) {
-        if let PastAsk::After(after) = past {
-            self.look_for(CATCH_UP, || (room.lock().clock() >= after).then_some(()));
+    /// was with another one. If that is not in the log any more, it is over when
+    /// the log has been read again.
+    ///
+    /// # Errors
+    /// The log cannot be read, so that nobody knows.
+    pub(super) fn catch_up(&self, room: &SharedRoom, past: PastAsk) -> Result<(), Ending> {
+        let PastAsk::After(after) = past else {
+            return Ok(());
+        };
+        let rounds = || self.rounds.load(Ordering::Relaxed);
+        let before = rounds();
+        let has_seen = || (room.lock().clock() >= after).then_some(());
+        match self.look_for(CATCH_UP, has_seen) {
+            // The first of them may have begun before.
+            None if rounds() < before + 2 => Err(Ending::Unreachable),
+            _ => Ok(()),
         }
     }
 
