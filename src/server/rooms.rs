@@ -120,6 +120,11 @@ impl Rooms {
         }
     }
 
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.map().in_order.len()

@@ -372,6 +372,28 @@ fn old_events_go_and_a_server_that_starts_later_begins_where_they_end() {
 }
 
 #[test]
+fn no_more_rooms_are_opened_than_there_may_be_however_many_ask_at_once() {
+    const MOST: usize = 3;
+    const ASK: usize = 40;
+    let Some(redis) = Redis::start() else { return };
+    let server = TestServer::with(|settings| {
+        settings.store = Store::Shared(redis.store());
+        settings.max_rooms = MOST;
+    });
+    let mut peers: Vec<Peer> = (0..ASK).map(|_| Peer::dial(&server.address)).collect();
+    for (n, peer) in peers.iter_mut().enumerate() {
+        let join = Join {
+            room: format!("room {n}"),
+            ..join("Alex", 0)
+        };
+        peer.send(vec![Request::Join(Box::new(join))]);
+    }
+    let let_in = peers.iter().filter(|peer| peer.next_or_end().is_some());
+    assert_eq!(let_in.count(), MOST);
+    assert_eq!(redis.cli(&["HLEN", "chitchat:rooms"]), MOST.to_string());
+}
+
+#[test]
 fn thousands_of_rooms_are_found_and_each_goes_on() {
     const ROOMS: usize = 3000;
     let Some(redis) = Redis::start() else { return };
@@ -379,7 +401,7 @@ fn thousands_of_rooms_are_found_and_each_goes_on() {
     let mut appender = Appender::new(log);
     for n in 1..=ROOMS {
         let name = Name::parse(&format!("room {n}")).expect("a name");
-        appender.open_room(&name).expect("Redis is there");
+        appender.open_room(&name, ROOMS).expect("Redis is there");
     }
     let (one, other) = (server(&redis), server(&redis));
     let in_room = |name: &str, n: usize| Join {

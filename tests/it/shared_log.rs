@@ -37,7 +37,7 @@ fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
 
 fn open_room(appender: &mut Appender, name: &str) {
     let name = Name::parse(name).expect("a name");
-    appender.open_room(&name).expect("Redis is there");
+    appender.open_room(&name, 100).expect("Redis is there");
 }
 
 fn texts(entries: &[Entry]) -> Vec<String> {
@@ -306,7 +306,7 @@ fn nothing_is_brought_to_the_log_that_takes_the_place_of_one_that_is_gone() {
     let [one, other] = &mut late;
     for brought in [
         one.append(&[say(&gone, 1, "late", 0)], |_| 0),
-        other.open_room(&ops),
+        other.open_room(&ops, 100),
     ] {
         assert!(matches!(brought, Err(SharedError::Replaced)), "{brought:?}");
     }

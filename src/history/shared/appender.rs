@@ -149,18 +149,19 @@ impl Appender {
         Ok(())
     }
 
-    /// Opens a room, unless it is open. Its number is told by the bell.
+    /// Opens a room, unless it is open or there are `most` already. Its number is
+    /// told by the bell.
     ///
     /// # Errors
     /// [`SharedError::Replaced`] if the log is gone; what Redis says. It does no
     /// harm to ask again.
-    pub fn open_room(&mut self, name: &Name) -> Result<(), SharedError> {
+    pub fn open_room(&mut self, name: &Name, most: usize) -> Result<(), SharedError> {
         let mut call = self.open_room.prepare_invoke();
         for key in [ROOMS, NAMES, BELL, RING, LOG] {
             call.key(key);
         }
         call.arg(name.folded()).arg(name.as_str()).arg(RINGS);
-        call.arg(&self.log.id);
+        call.arg(&self.log.id).arg(most);
         let done = invoke(&self.log, &mut self.connection, &call);
         self.unless_failed(done)
     }

@@ -219,8 +219,13 @@ impl Shared {
         }
         house.rooms.check_space()?;
         self.ask(Proposed::Room(name.clone()))?;
-        self.look_for(JOIN, || house.rooms.find(name))
-            .ok_or(Ending::Unreachable)
+        // Others may have opened the last that there may be.
+        let look = || match house.rooms.find(name) {
+            Some(room) => Some(Ok(room)),
+            None => house.rooms.check_space().err().map(Err),
+        };
+        self.look_for(JOIN, look)
+            .unwrap_or(Err(Ending::Unreachable))
     }
 
     /// Waits until this server has seen as much of the room as a client that

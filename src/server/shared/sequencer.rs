@@ -92,7 +92,7 @@ pub(super) fn run(house: &House, shared: &Shared) {
             }
             room_to_open
                 .as_ref()
-                .map_or(Ok(()), |name| appender.open_room(name))
+                .map_or(Ok(()), |name| appender.open_room(name, house.rooms.most()))
         };
         if !insist(shared, &mut || bring(&mut appender)) {
             return;
