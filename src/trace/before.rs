@@ -126,7 +126,7 @@ fn find_line(trace: &Trace, process: &str, line: u32) -> Result<u32, EventError>
     };
     let found: Vec<u32> = (0..trace.told as u32).filter(is_meant).collect();
     match found[..] {
-        [event] if trace.is_event(event) => Ok(event),
+        [event] if trace.is_event(event) => Ok(trace.first_told(event)),
         [] | [_] => Err(EventError::NoLine {
             process: process.to_owned(),
             line,

@@ -42,6 +42,9 @@ pub struct Epoch {
     pub skipped: Vec<[u32; 2]>,
     /// Of several servers: what one of them tells twice.
     pub repeated: Vec<[u32; 2]>,
+    /// Of several servers: what one of them tells like another, whose line is
+    /// among `lines`, and that.
+    pub alike: HashMap<u32, u32>,
     /// The stamped lines by their Lamport time.
     by_time: Vec<(i64, u32)>,
 }
@@ -86,6 +89,7 @@ impl Epoch {
             is_logged: false,
             skipped: Vec::new(),
             repeated: Vec::new(),
+            alike: HashMap::new(),
             by_time: Vec::new(),
         }
     }

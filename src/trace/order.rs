@@ -146,6 +146,12 @@ impl Trace {
         }
     }
 
+    /// The line that stands for an event of which several servers tell alike.
+    pub fn first_told(&self, node: u32) -> u32 {
+        let mut first = self.epochs.iter().filter_map(|e| e.alike.get(&node));
+        first.next().copied().unwrap_or(node)
+    }
+
     /// Whether an arrival in this epoch is beyond doubt of this history of its
     /// room: of one that only clients tell of, at its edge, that is not known.
     pub fn is_placed(&self, arrival: u32, epoch: Option<u32>) -> bool {

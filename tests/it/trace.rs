@@ -7,6 +7,7 @@ mod hand_made;
 mod looks_broken;
 mod program;
 mod random_runs;
+mod servers;
 mod simulation;
 mod speed;
 

@@ -1,6 +1,6 @@
 //! What several servers tell of rooms that they share, put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Epoch, Hole, Told, told};
 use crate::trace::log::{Log, Process};
@@ -66,10 +66,17 @@ fn epoch(log: &Log, room: NameId, mut pieces: Vec<Piece>) -> Epoch {
         .first()
         .map_or(room, |line| log.entries[*line as usize].room);
     let (mut skipped, mut repeated) = (Vec::new(), Vec::new());
+    let mut alike = HashMap::new();
     // What a server tells out of order is not put in order here.
     if pieces.iter().all(is_in_order) {
         lines.sort_by_key(|line| (time(line), *line));
-        lines.dedup_by(|later, first| is_same(log, *first, *later));
+        lines.dedup_by(|later, first| {
+            let is_same = is_same(log, *first, *later);
+            if is_same {
+                alike.insert(*later, *first);
+            }
+            is_same
+        });
         for piece in &pieces {
             let pairs = piece.lines.windows(2).map(|pair| [pair[0], pair[1]]);
             repeated.extend(pairs.filter(|[a, b]| time(a) == time(b)));
@@ -102,6 +109,7 @@ fn epoch(log: &Log, room: NameId, mut pieces: Vec<Piece>) -> Epoch {
         holes,
         skipped,
         repeated,
+        alike,
         by_time,
         ..Epoch::untold(room, name)
     }

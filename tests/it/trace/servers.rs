@@ -1,0 +1,56 @@
+//! What several servers tell that share their rooms.
+
+use chitchat::trace::before::{Relation, find, relation};
+use chitchat::trace::log::Log;
+use chitchat::trace::order::Trace;
+
+const SERVER: &str = "\
+START log=a
+JOIN L=2 seq=1 room=r who=Alex sent=1
+MESSAGE L=4 seq=2 room=r who=Alex sent=3
+REFUSED L=6 room=r who=Alex sent=5
+MESSAGE L=8 seq=3 room=r who=Alex sent=7
+MESSAGE L=10 room=r who=Alex to=Alex sent=9
+MESSAGE L=12 seq=4 room=r who=Alex sent=11
+LEAVE L=14 seq=5 room=r who=Alex sent=13
+STOP";
+
+const ALEX: &str = "\
+START L=0
+SEND L=1 kind=join room=r
+DELIVER L=3 of=2 room=r seq=1 kind=join who=Alex sent=1 replayed=0
+SEND L=5 kind=message room=r";
+
+/// A file: its lines with their beginnings, as they come at that second.
+fn file(name: &str, process: &str, second: usize, lines: &[&str]) -> (String, String) {
+    let line = |line: &&str| format!("2026-01-02T03:04:{second:02}Z INFO  [{process}] {line}: x\n");
+    (name.to_owned(), lines.iter().map(line).collect())
+}
+
+fn server(name: &str, second: usize, lines: &[&str]) -> (String, String) {
+    file(name, "Server", second, lines)
+}
+
+#[test]
+fn an_event_is_meant_by_the_line_of_whichever_server() {
+    let lines: Vec<_> = SERVER.lines().collect();
+    let alex: Vec<_> = ALEX.lines().collect();
+    let trace = Trace::new(
+        Log::from_texts(vec![
+            server("a.log", 1, &lines),
+            server("b.log", 2, &lines),
+            file("alex.log", "Client Alex", 3, &alex),
+        ])
+        .unwrap(),
+    );
+    let event = |text: &str| find(&trace, text, None).unwrap();
+    let (sent, came) = (event("Alex:2"), event("Alex:3"));
+    for line in ["a.log:2", "b.log:2"] {
+        let stamped = event(line);
+        let forth = relation(&trace, sent, stamped);
+        assert!(matches!(forth, Relation::Before(_)), "{line}: {forth:?}");
+        let back = relation(&trace, came, stamped);
+        assert!(matches!(back, Relation::After(_)), "{line}: {back:?}");
+    }
+    assert_eq!(event("a.log:4"), event("b.log:4"));
+}
