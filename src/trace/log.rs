@@ -4,7 +4,9 @@
 //! Entries stand in an order of their own, whatever the order in which the
 //! files were named: the server first, then the clients by name, each with its
 //! runs one after the other. Only the clock on the wall says which of several
-//! files of one process came first; for nothing else is it looked at.
+//! files of one process came first; for nothing else is it looked at. Which of
+//! several servers goes on in a file that begins in the middle, the rooms'
+//! numbers say.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -150,6 +152,8 @@ struct Stream {
     first_time: String,
     source: usize,
     entries: Vec<Entry>,
+    /// Whether it may go on where the stream before it ends.
+    goes_on: bool,
 }
 
 impl Stream {
@@ -199,7 +203,7 @@ impl Log {
             log.take_file(path, text, &mut streams)?;
         }
         streams.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        for stream in streams {
+        for stream in log.in_sequence(streams) {
             log.append(stream);
         }
         // What a killed process wrote last may break off, also where the next
@@ -252,6 +256,7 @@ impl Log {
                             first_time: line.time.to_owned(),
                             source: index,
                             entries: Vec::new(),
+                            goes_on: false,
                         });
                         own.len() - 1
                     }
@@ -342,17 +347,69 @@ impl Log {
         })
     }
 
+    /// Puts what a server tells in a file that begins in the middle behind what
+    /// it goes on with: the logs of several servers may be in parts.
+    fn in_sequence(&self, streams: Vec<Stream>) -> Vec<Stream> {
+        let mut placed: Vec<Stream> = Vec::with_capacity(streams.len());
+        for mut stream in streams {
+            let mut at = placed.len();
+            stream.goes_on = stream.entries[0].what != What::Start;
+            if stream.goes_on && stream.process == SERVER {
+                let ends = (0..at).filter_map(|end| Some((self.fit(&placed, end, &stream)?, end)));
+                let before = ends.max().map(|(_, end)| end);
+                stream.goes_on = before.is_some();
+                at = before.map_or(at, |end| end + 1);
+            }
+            placed.insert(at, stream);
+        }
+        placed
+    }
+
+    /// If the server that wrote a stream may go on in `late`: the Lamport time
+    /// of the last that it tells of the room with which that begins.
+    fn fit(&self, placed: &[Stream], end: usize, late: &Stream) -> Option<i64> {
+        if placed.get(end + 1).is_some_and(|next| next.goes_on) {
+            return None; // it goes on there
+        }
+        let begins = (0..=end).rev().find(|at| !placed[*at].goes_on)?;
+        let entries = placed[begins..=end].iter().flat_map(|s| &s.entries);
+        let mut run: Vec<&Entry> = entries.rev().collect();
+        let start = run.iter().position(|e| e.what == What::Start);
+        run.truncate(start.unwrap_or(run.len()));
+        if run.iter().any(|e| e.what == What::Stop) {
+            return None;
+        }
+        let is_stamped = |e: &Entry| e.what.stamped().is_some();
+        let is_numbered = |e: &Entry| is_stamped(e) && e.seq > 0;
+        let numbered = late.entries.iter().find(|e| is_numbered(e));
+        let first = numbered.or_else(|| late.entries.iter().find(|e| is_stamped(e)));
+        let Some(first) = first else {
+            return Some(i64::MIN); // nothing says otherwise
+        };
+        run.retain(|e| self.names.same(e.room, first.room));
+        let last = run.iter().find(|e| is_stamped(e) || e.what == What::Room);
+        let before = run.iter().find(|e| is_numbered(e));
+        let is_next = match (last, before) {
+            (None, _) => first.seq <= 1,
+            (_, Some(before)) => first.seq == 0 || first.seq == before.seq + 1,
+            (Some(_), None) => true, // the room was found
+        };
+        let time = last.map_or(Some(i64::MIN), |e| e.time);
+        time.filter(|_| is_next && time < first.time)
+    }
+
     /// Takes the runs of a stream behind those that are there.
     fn append(&mut self, stream: Stream) {
         let process = match stream.process.strip_prefix(CLIENT) {
             Some(name) => Process::Client(self.names.id(name)),
             None => Process::Server,
         };
-        for (at, mut entry) in stream.entries.into_iter().enumerate() {
+        for (at, mut entry) in stream.entries.iter().copied().enumerate() {
             let whole = entry.what == What::Start;
             let last = self.runs.last().filter(|run| run.process == process);
             // A file may go on where another of the same process ends.
-            let goes_on = last.is_some_and(|run| !whole && (at > 0 || !run.stopped));
+            let is_open = |run: &Run| at > 0 || (stream.goes_on && !run.stopped);
+            let goes_on = last.is_some_and(|run| !whole && is_open(run));
             if !goes_on {
                 self.runs.push(Run {
                     process,

@@ -1,5 +1,6 @@
 //! What several servers tell that share their rooms.
 
+use super::verdict;
 use chitchat::trace::before::{Relation, find, relation};
 use chitchat::trace::log::Log;
 use chitchat::trace::order::Trace;
@@ -53,4 +54,33 @@ fn an_event_is_meant_by_the_line_of_whichever_server() {
         assert!(matches!(back, Relation::After(_)), "{line}: {back:?}");
     }
     assert_eq!(event("a.log:4"), event("b.log:4"));
+}
+
+/// A log that was rotated is in parts, and only the first begins with a start.
+#[test]
+fn logs_of_several_servers_may_be_in_parts() {
+    let lines: Vec<_> = SERVER.lines().collect();
+    for [a, b] in [[3, 5], [5, 3], [4, 4], [6, 7], [7, 8], [8, 8]] {
+        let (a, b) = (lines.split_at(a), lines.split_at(b));
+        let logs = vec![
+            server("a.log.1", 1, a.0),
+            server("a.log", 3, a.1),
+            server("b.log.1", 2, b.0),
+            server("b.log", 4, b.1),
+        ];
+        let (broken, words) = verdict(logs);
+        assert!(broken.is_empty(), "{words}");
+        assert!(words.contains("1 process in 2 runs"), "{words}");
+        assert!(
+            words.contains("7 events stamped in 1 history of a room"),
+            "{words}"
+        );
+    }
+    // The first part of one of them is not there.
+    let logs = vec![
+        server("a.log", 1, &lines[..8]),
+        server("b.log", 2, &lines[4..]),
+    ];
+    let (broken, words) = verdict(logs);
+    assert!(broken.is_empty(), "{words}");
 }
