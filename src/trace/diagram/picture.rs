@@ -6,7 +6,8 @@ use super::{Choice, rows};
 use crate::trace::check::process_name;
 use crate::trace::epochs::is_stamped;
 use crate::trace::line::What;
-use crate::trace::log::{Entry, Log, Process};
+use crate::trace::log::{Entry, Log, Process, Run};
+use crate::trace::names::NO_NAME;
 use crate::trace::order::{NONE, Trace};
 
 /// The most events of the server in one picture, and the most things that
@@ -242,17 +243,27 @@ impl Chosen {
 }
 
 /// Whether a line of the server that is no event is drawn: that it starts
-/// again, stops, loses or ends a session.
+/// again, stops, loses or ends a session. Where several servers share a log,
+/// the others go on.
 fn is_server_mark(log: &Log, entry: &Entry, choice: &Choice) -> bool {
+    let run = &log.runs[entry.run as usize];
     match entry.what {
-        What::Start => log.runs[entry.run as usize].number > 1,
-        What::Stop | What::Cut => true,
+        What::Start => run.number > 1 && !is_one_of_several(log, run),
+        What::Stop => !is_one_of_several(log, run),
+        What::Cut => true,
         What::Lost => {
             let room = log.names.folded(entry.room);
             choice.room.is_none_or(|r| r == room) && choice.has_name(log.names.folded(entry.who))
         }
         _ => false,
     }
+}
+
+/// Whether another server shares the log of this run.
+fn is_one_of_several(log: &Log, run: &Run) -> bool {
+    let source = |run: &Run| log.entries[run.first as usize].source;
+    let is_other = |other: &Run| other.log == run.log && source(other) != source(run);
+    run.log != NO_NAME && log.runs.iter().any(is_other)
 }
 
 /// The server's events that are drawn, in the order in which they are, each

@@ -2,6 +2,7 @@
 
 use super::verdict;
 use chitchat::trace::before::{Relation, find, relation};
+use chitchat::trace::diagram::{Choice, Format, draw};
 use chitchat::trace::log::Log;
 use chitchat::trace::order::Trace;
 
@@ -83,4 +84,15 @@ fn logs_of_several_servers_may_be_in_parts() {
     ];
     let (broken, words) = verdict(logs);
     assert!(broken.is_empty(), "{words}");
+}
+
+#[test]
+fn where_one_of_several_servers_stops_the_others_go_on() {
+    let lines: Vec<_> = SERVER.lines().collect();
+    let begins = [&lines[..3], &["STOP"]].concat();
+    let logs = vec![server("a.log", 1, &begins), server("b.log", 2, &lines)];
+    let trace = Trace::new(Log::from_texts(logs).unwrap());
+    let text = draw(&trace, &Choice::default(), Format::Mermaid).text;
+    assert!(text.contains("L=14"), "{text}");
+    assert!(!text.contains("the server st"), "{text}");
 }
