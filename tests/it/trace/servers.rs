@@ -3,6 +3,7 @@
 use super::verdict;
 use chitchat::trace::before::{Relation, find, relation};
 use chitchat::trace::diagram::{Choice, Format, draw};
+use chitchat::trace::laws::Law;
 use chitchat::trace::log::Log;
 use chitchat::trace::order::Trace;
 
@@ -95,4 +96,21 @@ fn where_one_of_several_servers_stops_the_others_go_on() {
     let text = draw(&trace, &Choice::default(), Format::Mermaid).text;
     assert!(text.contains("L=14"), "{text}");
     assert!(!text.contains("the server st"), "{text}");
+}
+
+#[test]
+fn servers_that_tell_of_another_participant_contradict_each_other() {
+    let lines = SERVER.replace("who=Alex", "who=Alex id=7");
+    let other = lines.replacen(
+        "seq=2 room=r who=Alex id=7",
+        "seq=2 room=r who=Alex id=8",
+        1,
+    );
+    let logs = |other: &str| {
+        let [a, b] = [lines.as_str(), other].map(|text| text.lines().collect::<Vec<_>>());
+        vec![server("a.log", 1, &a), server("b.log", 2, &b)]
+    };
+    assert!(verdict(logs(&lines)).0.is_empty());
+    let (broken, words) = verdict(logs(&other));
+    assert!(broken.contains(&Law::OwnTimes), "{words}");
 }
