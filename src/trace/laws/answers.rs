@@ -145,6 +145,12 @@ impl Answers {
                 }
                 continue;
             };
+            // Whoever left another room for this one may have said goodbye here
+            // after it asked to be let in again.
+            let let_in = trace.log.entries[open.last as usize].what == What::Join;
+            if kind == Kind::Leave && let_in && time(event) < time(open.last) {
+                continue;
+            }
             if epoch != open.epoch || presences.may_lack(epoch, time(open.last), time(event)) {
                 rooms.remove(&room);
                 continue;

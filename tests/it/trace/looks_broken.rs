@@ -163,3 +163,31 @@ fn outboxes_belong_to_the_history_of_their_run() {
     ";
     holds(&[("Server", first), ("Server", second)]);
 }
+
+/// Alex goes to another room and comes back before it has left this one: its
+/// goodbye comes through another stream than its return, and is there first.
+#[test]
+fn whoever_comes_back_may_still_be_leaving() {
+    let server = "
+        START
+        JOIN L=2 seq=1 room=r who=Alex sent=1
+        JOIN L=5 seq=1 room=other who=Alex sent=4
+        LEAVE L=9 seq=2 room=r who=Alex sent=8 why=left
+        JOIN L=10 seq=3 room=r who=Alex sent=7
+        MESSAGE L=13 seq=4 room=r who=Alex sent=12
+        STOP
+    ";
+    let alex = "
+        START L=0
+        SEND L=1 kind=join room=r
+        DELIVER L=3 of=2 room=r seq=1 kind=join who=Alex sent=1 replayed=0
+        SEND L=4 kind=join room=other
+        DELIVER L=6 of=5 room=other seq=1 kind=join who=Alex sent=4 replayed=0
+        SEND L=7 kind=join room=r
+        SEND L=8 kind=leave room=r
+        DELIVER L=11 of=10 room=r seq=3 kind=join who=Alex sent=7 replayed=0
+        SEND L=12 kind=message room=r
+        DELIVER L=14 of=13 room=r seq=4 kind=message who=Alex sent=12 replayed=0
+    ";
+    holds(&[("Server", server), ("Client Alex", alex)]);
+}
