@@ -70,6 +70,34 @@ fn a_client_in_several_rooms_is_one_process_with_one_clock() {
 }
 
 #[test]
+fn what_was_typed_for_a_room_that_lets_nobody_in_is_said_nowhere() {
+    let (server, address) = Program::server(&[]);
+    let taken = Join {
+        room: "full".to_owned(),
+        ..join("Alex", 1)
+    };
+    let _taken = Peer::ask(&address, taken);
+    let alex = Tmux::client(80, 24, "Alex", &address, "");
+    let aske = Peer::join(&address, "Aske", 2);
+    alex.wait_for("Aske joined");
+    server.signal("-STOP");
+    alex.line("/join full");
+    alex.wait_until("no line to type on", |screen| {
+        !screen.lines().last().unwrap_or_default().contains("Alex>")
+    });
+    alex.line("a secrex\u{7f}t of the other room");
+    server.signal("-CONT");
+    alex.wait_for("/join full: the name «Alex» is taken in #full");
+    alex.wait_for_line("Alex> a secret of the other room");
+    alex.keys(&["C-c"]);
+    alex.line("hello");
+    let heard = aske.until("the line", |e| e.text == "hello");
+    assert!(
+        heard.iter().all(|e| !e.text.contains("secret")),
+        "{heard:#?}"
+    );
+}
+
 fn where_a_room_cannot_be_opened_the_client_says_so_and_stays() {
     let server = TestServer::with(|s| s.max_rooms = 1);
     let alex = Tmux::client(80, 24, "Alex", &server.address, "");

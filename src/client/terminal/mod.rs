@@ -451,7 +451,13 @@ impl Main {
             Ok(entered) => entered,
             Err((why, _)) => {
                 self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
-                return again();
+                // Typed for the other room, it is neither said in this one nor
+                // part of the command.
+                let ahead = modes::typed_ahead();
+                return match ahead.trim() {
+                    "" => again(),
+                    text => Done::Again(text.to_owned()),
+                };
             }
         };
         let before = std::mem::replace(&mut self.voice, participant.voice());

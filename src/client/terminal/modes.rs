@@ -13,7 +13,8 @@ use nix::sys::termios::{
     FlushArg, InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflush, tcgetattr,
     tcsetattr,
 };
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, write};
+use nix::unistd::{Pid, getpgrp, read, tcgetpgrp, write};
+use rustix::io::ioctl_fionread;
 use rustyline::{Cmd, ConditionalEventHandler, Event, EventContext, RepeatCount};
 
 /// Sequences that switch the bracketing of pastes.
@@ -96,6 +97,27 @@ pub(super) fn forget_keys() {
     if let Err(why) = tcflush(io::stdin(), FlushArg::TCIFLUSH) {
         log::warn!("cannot forget keys: {why}"); // the terminal is gone
     }
+}
+
+/// Takes what was typed and not read yet, as text: without keys that are none.
+pub(super) fn typed_ahead() -> String {
+    let waiting = ioctl_fionread(io::stdin()).unwrap_or_default();
+    let mut typed = vec![0; usize::try_from(waiting).unwrap_or_default()];
+    let read = match typed.is_empty() {
+        true => 0, // it would wait for a key
+        false => read(io::stdin(), &mut typed).unwrap_or_default(),
+    };
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(&typed[..read]).chars() {
+        match c {
+            '\x1b' => break, // a key with a sequence, and who knows how long that is
+            '\x08' | '\x7f' => drop(text.pop()),
+            '\r' => text.push('\n'),
+            c if c.is_control() && c != '\t' => {}
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// Stops the program, as Ctrl-Z does.
