@@ -117,12 +117,22 @@ impl Link {
         self.over.load(Ordering::Acquire)
     }
 
+    pub(super) fn wait_for_end(&self, patience: Duration) {
+        let go_on = |_: &mut Conversation| !self.is_over();
+        let waited = self
+            .changed
+            .wait_timeout_while(self.conversation(), patience, go_on);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// The reader thread: one connection after another until the end.
     pub(super) fn run(&self, tell: &Sender<Happening>) {
         let end = self.connect_until_the_end(tell);
         self.conversation().leave(); // whoever waits to say something waits in vain
         self.changed.notify_all();
         self.end();
+        drop(self.conversation()); // whoever waits for the end is before its wait or in it
+        self.changed.notify_all();
         let _ = tell.send(Happening::Ended(end));
     }
 

@@ -238,6 +238,11 @@ impl Voice {
         self.0.is_over()
     }
 
+    /// Waits until the participant has ended, for so long at most.
+    pub fn wait_for_end(&self, patience: Duration) {
+        self.0.wait_for_end(patience);
+    }
+
     /// A connection of its own, for questions.
     ///
     /// # Errors

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chitchat::chat::MAX_AHEAD;
+use chitchat::server::Rate;
+use chitchat::wire::Join;
 
-use crate::support::{Peer, Program, TestServer, Tmux};
+use crate::support::{Peer, Program, TestServer, Tmux, join};
 
 #[test]
 fn nothing_of_a_room_is_lost_by_going_to_another() {
@@ -70,6 +72,26 @@ fn a_client_in_several_rooms_is_one_process_with_one_clock() {
 }
 
 #[test]
+fn whoever_comes_back_to_a_room_is_not_in_its_own_way() {
+    let server = TestServer::with(|s| {
+        s.rate = Some(Rate {
+            per_second: 3.0,
+            burst: 1,
+        });
+    });
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    // They wait for the server's limit: so long Alex is there.
+    alex.text("line 1\rline 2\rline 3\r/join ops\r");
+    alex.wait_for_line("#ops Alex>");
+    alex.line("/join chit chat");
+    alex.wait_for_line("#chit chat Alex>");
+    alex.wait_for("from here on #chit chat");
+    let all = alex.all();
+    assert!(!all.contains("is taken"), "{all}");
+    assert_eq!(all.matches("Alex: line 3").count(), 1, "{all}");
+}
+
+#[test]
 fn what_was_typed_for_a_room_that_lets_nobody_in_is_said_nowhere() {
     let (server, address) = Program::server(&[]);
     let taken = Join {
@@ -98,6 +120,7 @@ fn what_was_typed_for_a_room_that_lets_nobody_in_is_said_nowhere() {
     );
 }
 
+#[test]
 fn where_a_room_cannot_be_opened_the_client_says_so_and_stays() {
     let server = TestServer::with(|s| s.max_rooms = 1);
     let alex = Tmux::client(80, 24, "Alex", &server.address, "");

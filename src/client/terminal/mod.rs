@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use jiff::tz::TimeZone;
@@ -56,6 +56,10 @@ const MANY_LINES: usize = 3;
 /// What does not follow an Escape within so many milliseconds is a key of its
 /// own. Until then nothing is printed.
 const SEQUENCE_MS: u16 = 500;
+
+/// How long to wait for the end in a room that was left: nothing is shown
+/// meanwhile, and the end may wait for that.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Lines kept between runs.
 const HISTORY_LINES: usize = 1000;
@@ -436,10 +440,21 @@ impl Main {
             ..self.settings.clone()
         };
         // A program that has no participant left takes no lines.
-        let Some(here) = all.last() else {
+        let Some((here, left)) = all.split_last() else {
             return again();
         };
-        let entered = match enter(here.start_another(settings.clone()), &settings) {
+        let another = || enter(here.start_another(settings.clone()), &settings);
+        let entered = match another() {
+            // Perhaps by this very client, which was there a moment ago.
+            Err((_, Some(Code::ALREADY_EXISTS))) if !left.is_empty() => {
+                for participant in left {
+                    participant.voice().wait_for_end(LEAVING);
+                }
+                another()
+            }
+            entered => entered,
+        };
+        let entered = match entered {
             // There the room's clock is too far behind this one: it takes
             // somebody who has seen nothing yet.
             Err((_, Some(Code::INVALID_ARGUMENT))) => {
