@@ -172,21 +172,29 @@ impl Link {
                 (lost_at, tries) = (None, 0);
                 report::lost(&self.room, &why.to_string());
             }
+            // Whoever was never in has not left: all servers are asked, and what
+            // the last one says stands.
+            let is_out = is_new && !joined_now;
             let since = *lost_at.get_or_insert_with(Instant::now);
-            if self.conversation().is_done() {
+            if !is_out && self.conversation().is_done() {
                 return End::Left;
             }
+            let is_given_up = || is_out && is_last && self.conversation().is_done();
             let left = self.settings.reconnect.saturating_sub(since.elapsed());
-            if left.is_zero() {
+            if left.is_zero() || is_given_up() {
                 return End::Gone { why, unsent };
             }
             let retry_in = wait_before(tries).min(left);
             tries += 1;
-            let _ = tell.send(Happening::Lost { why, retry_in });
+            let lost = Happening::Lost {
+                why: why.clone(),
+                retry_in,
+            };
+            let _ = tell.send(lost);
             self.pause(retry_in);
             // Whoever was in tries once more, to say goodbye.
-            if is_new && self.conversation().is_done() {
-                return End::Left;
+            if is_given_up() {
+                return End::Gone { why, unsent };
             }
         }
     }

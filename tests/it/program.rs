@@ -127,6 +127,25 @@ fn without_a_server_the_client_says_so_and_ends_with_3() {
 }
 
 #[test]
+fn every_server_is_asked_before_a_client_that_has_nothing_to_say_ends() {
+    let (_server, address) = Program::server(&[]);
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = [free(), free()].map(|socket| socket.local_addr().unwrap().to_string());
+    let ended = |servers: &str| {
+        let mut client = Program::client("Alex", servers, &[]);
+        client.end_input();
+        let (status, out, err) = client.end();
+        (code(status), out.len(), err)
+    };
+    let (status, lines, err) = ended(&dead.join(","));
+    assert_eq!((status, lines), (3, 0), "{err:?}");
+    let why = format!("chitchat: cannot reach {}: ", dead[1]);
+    assert!(err.last().unwrap().starts_with(&why), "{err:?}");
+    let (status, lines, err) = ended(&format!("{},{address}", dead[0]));
+    assert_eq!((status, lines), (0, 1), "{err:?}");
+}
+
+#[test]
 fn a_refused_name_ends_the_client_with_4() {
     let (_server, address) = Program::server(&[]);
     let _alex = Peer::join(&address, "Alex", 1);
