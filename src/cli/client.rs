@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -217,10 +218,14 @@ fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::R
         }
     })?;
     let typed = voice.clone();
+    let unread = Arc::new(OnceLock::new());
+    let why_unread = unread.clone();
     thread("stdin", move || {
-        say_lines(io::stdin().lock(), &typed, &mut |notice| {
-            super::tell(notice);
-        });
+        let tell = &mut |notice: &str| super::tell(notice);
+        if let Err(why) = say_lines(io::stdin().lock(), &typed, tell) {
+            let _ = why_unread.set(why); // it is set once
+        }
+        typed.leave();
     })?;
     let mut screen = Plain {
         format,
@@ -232,7 +237,10 @@ fn plain(settings: Settings, format: Format, signal: Receiver<i32>) -> anyhow::R
     participant.join();
     // The thread that reads the input may wait for ever; it has nothing to
     // lose, and ends with the process.
-    end.context("cannot write")
+    match (end.context("cannot write")?, unread.get()) {
+        (End::Left, Some(why)) => bail!("cannot read the input: {why}"),
+        (end, _) => Ok(end),
+    }
 }
 
 /// The name, asked for. `None`: there is no input.

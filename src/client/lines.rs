@@ -43,41 +43,43 @@ fn coloured(line: &str) -> String {
 }
 
 /// Reads lines until the end of the input or one that says `exit`, and says
-/// each that is not empty. Then leaves.
-pub fn say_lines(input: impl BufRead, voice: &Voice, notices: &mut dyn FnMut(&str)) {
+/// each that is not empty.
+///
+/// # Errors
+/// The input cannot be read.
+pub fn say_lines(
+    input: impl BufRead,
+    voice: &Voice,
+    notices: &mut dyn FnMut(&str),
+) -> io::Result<()> {
     let mut input = input;
     let mut line = Vec::new();
     loop {
         line.clear();
-        match read_line(&mut input, &mut line) {
-            Ok(Some(Read::Whole)) => {}
-            Ok(Some(Read::Cut)) => {
+        match read_line(&mut input, &mut line)? {
+            Some(Read::Whole) => {}
+            Some(Read::Cut) => {
                 notices(&format!(
                     "Message too long (more than {LONGEST_LINE} bytes). Limit is {MAX_TEXT_CHARS}."
                 ));
                 continue;
             }
-            Ok(None) => break,
-            Err(why) => {
-                notices(&format!("cannot read the input: {why}"));
-                break;
-            }
+            None => return Ok(()),
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim();
         if text == "exit" {
-            break;
+            return Ok(());
         }
         if text.is_empty() {
             continue;
         }
         match voice.say(text, "") {
             Ok(_) => {}
-            Err(SayError::Over) => break,
+            Err(SayError::Over) => return Ok(()),
             Err(why) => notices(&why.to_string()),
         }
     }
-    voice.leave();
 }
 
 /// What was read of a line.

@@ -549,6 +549,18 @@ fn a_client_that_cannot_write_says_so_and_leaves() {
 }
 
 #[test]
+fn a_client_that_cannot_read_says_so_and_ends_with_1() {
+    let server = TestServer::start();
+    let witness = Peer::join(&server.address, "Witness", 1);
+    let client = concat!(env!("CARGO_BIN_EXE_chitchat"), " client Pan --server");
+    let script = format!("{client} {} </", server.address); // a folder
+    let mut shell = Program::start_other(Path::new("sh"), &["-c", &script]);
+    shell.wait_for_error("chitchat: cannot read the input: ");
+    assert_eq!(code(shell.end().0), 1);
+    witness.until("the departure", |e| e.kind == Kind::Leave);
+}
+
+#[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
 fn as_many_poll_threads_serve_as_were_asked_for() {
     let (server, address) = Program::server(&["--poll-threads", "3"]);
