@@ -1,11 +1,12 @@
 //! The client at a terminal, and keys that are out of the ordinary.
 
 use std::process::Command;
+use std::time::Instant;
 
 use chitchat::chat::Kind;
 use chitchat::wire::{Join, Request};
 
-use crate::support::{Peer, Program, TestServer, Tmux, join};
+use crate::support::{DEADLINE, Peer, Program, TestServer, Tmux, join};
 
 /// A terminal with a client in it that is called Alex, and its process.
 fn client_and_process(columns: u16, rows: u16, address: &str) -> (Tmux, String) {
@@ -239,6 +240,37 @@ fn a_message_leaves_no_row_empty_wherever_the_line_stands() {
             rows.push("/history [N]  the last N events of the room (20)".to_owned());
             // A message that comes between two keys is drawn with the second.
             with_line(&rows);
+        }
+    }
+}
+
+#[test]
+fn a_message_between_two_keys_leaves_the_last_row_to_the_line() {
+    let server = TestServer::start();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("alex.log");
+    let args = format!("--log-file {}", log.display());
+    let alex = Tmux::client(80, 6, "Alex", &server.address, &args);
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    let mut line = "Alex> ".to_owned();
+    for n in 1..=12 {
+        let message = format!("Aske: message {n}.");
+        alex.keys(&["C-v"]); // until the next key nothing is drawn
+        aske.say(&format!("message {n}."), n);
+        let begun = Instant::now();
+        while !std::fs::read_to_string(&log).unwrap().contains(&message) {
+            assert!(begun.elapsed() < DEADLINE, "{message} does not arrive");
+        }
+        for key in ["x", "y"] {
+            alex.text(key);
+            line.push_str(key);
+            alex.wait_until(&line, |screen| screen.contains(&line));
+        }
+        alex.wait_for(&message);
+        if n > 6 {
+            alex.wait_until("the line in the last row", |screen| {
+                screen.lines().nth(5) == Some(&line)
+            });
         }
     }
 }

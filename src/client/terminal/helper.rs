@@ -21,6 +21,7 @@ use super::command::{self, COMMANDS, Typed};
 use super::known::Known;
 use super::paint::Painter;
 use super::reflow::Reflow;
+use super::screen::BACK;
 use super::stage::Stage;
 use crate::chat::MAX_TEXT_CHARS;
 
@@ -126,9 +127,9 @@ impl Highlighter for Typing {
     ) -> Cow<'b, str> {
         self.reflow.prompt(prompt);
         self.searching.set(!default);
-        // The cursor is where the line begins, or for the printer a row below.
+        // The cursor is where the line begins, but for the printer.
         let for_printer = !self.announced.take() && self.listing.take().is_none();
-        let mut above = if for_printer { "\x1b[A" } else { "" }.to_owned();
+        let mut above = if for_printer { BACK } else { "" }.to_owned();
         above.push_str(&self.stage.take());
         if self.vanishes.get() {
             return Cow::Owned(above);

@@ -30,9 +30,13 @@ const FEW: usize = 3;
 /// Happenings that are printed at once, at most.
 const MOST_AT_ONCE: usize = 512;
 
-/// Printed, this is only a reason for the editor to draw. It ends the row that
-/// it has erased for it, which the helper takes back.
-const DRAW: &str = "";
+/// Printed, this is only a reason for the editor to draw. It must end a row: it
+/// ends the one above, which does not scroll the screen, and [`BACK`] leads back
+/// to where the line begins.
+const DRAW: &str = "\x1b7\x1b[A\n";
+
+/// Where the cursor stood when the editor printed [`DRAW`].
+pub(super) const BACK: &str = "\x1b8";
 
 /// A shorter wait for the next try is not worth a line, after the first.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
