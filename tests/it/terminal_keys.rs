@@ -276,6 +276,36 @@ fn a_message_between_two_keys_leaves_the_last_row_to_the_line() {
 }
 
 #[test]
+fn a_pasted_tab_at_the_edge_takes_no_message_away() {
+    let server = TestServer::start();
+    let alex = Tmux::client(80, 24, "Alex", &server.address, "");
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    for n in 1..=3 {
+        aske.say(&format!("message {n}."), n);
+    }
+    alex.wait_for("message 3.");
+    let first_row = "x".repeat(70);
+    alex.paste(&format!("{first_row}\ta"));
+    for end in ["a", "ab", "abc", "abcd"] {
+        alex.wait_until(end, |screen| {
+            let row = format!("Alex> {first_row}");
+            let mut rows = screen.lines().rev();
+            rows.next() == Some(end) && rows.next() == Some(&row)
+        });
+        let screen = alex.screen();
+        assert!(screen.contains("message 3."), "{screen}");
+        alex.text(match end {
+            "a" => "b",
+            "ab" => "c",
+            _ => "d",
+        });
+    }
+    alex.keys(&["BSpace", "Enter"]);
+    let said = format!("{first_row}\tabcd");
+    aske.until("the line", |e| e.text == said);
+}
+
+#[test]
 fn whoever_leaves_a_terminal_is_shown_all_that_came_before() {
     let server = TestServer::with(|s| s.rate = None);
     for run in 1..=3 {

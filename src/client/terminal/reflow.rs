@@ -12,6 +12,9 @@ use std::io::{self, Write};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
+/// Columns from one tab stop to the next.
+const TAB: usize = 8;
+
 /// What the editor drew last.
 #[derive(Debug, Default)]
 struct Drawn {
@@ -19,9 +22,9 @@ struct Drawn {
     /// began, or when the editor last took notice of a resize.
     columns: usize,
     prompt: String,
-    /// The line up to the cursor.
+    /// The line up to the cursor, without tabs.
     before: String,
-    /// Its rest.
+    /// Its rest, without tabs.
     after: String,
     hint: String,
 }
@@ -65,12 +68,41 @@ impl Drawn {
         Rows { to_cursor, to_end }
     }
 
+    /// The two parts of a line, with the spaces for which the editor takes a
+    /// tab: one that does not fit into a row stands in the next.
+    fn untabbed(&self, line: &str, cursor: usize) -> (String, String) {
+        let columns = self.columns;
+        let (before, after) = line.split_at(cursor);
+        if columns == 0 || !line.contains('\t') {
+            return (before.to_owned(), after.to_owned());
+        }
+        let mut at = wrapped(advance((0, 0), &self.prompt, columns), columns);
+        let [before, after] = [before, after].map(|text| {
+            let mut out = String::new();
+            for (n, part) in text.split('\t').enumerate() {
+                let (width, left) = (TAB - at.1 % TAB, columns.saturating_sub(at.1));
+                let spaces = match n {
+                    0 => 0,
+                    _ if width > left => left + width,
+                    _ => width,
+                };
+                let piece = format!("{:spaces$}{part}", "");
+                at = advance(at, &piece, columns);
+                out.push_str(&piece);
+            }
+            at = wrapped(at, columns);
+            out
+        });
+        (before, after)
+    }
+
     /// Whether the editor, about to draw this line, takes the terminal to have
     /// so many columns now. If it takes notice of a resize it draws a line again
     /// that has not changed, or leaves it alone if it is a single row; keys can
     /// come before that.
     fn is_noticed(&self, line: &str, cursor: usize, columns: usize) -> bool {
-        let is_unchanged = (self.before.as_str(), self.after.as_str()) == line.split_at(cursor);
+        let (before, after) = self.untabbed(line, cursor);
+        let is_unchanged = (&self.before, &self.after) == (&before, &after);
         let is_a_row = self.believed().to_end == 0 && self.there(columns).to_end == 0;
         is_unchanged || is_a_row
     }
@@ -159,12 +191,14 @@ impl Reflow {
         };
     }
 
-    /// And then the line, with the cursor before the byte `cursor`.
-    pub(super) fn line(&self, line: &str, cursor: usize) {
+    /// And then the line, with the cursor before the byte `cursor`. Returns it
+    /// without tabs: to a terminal one is a movement, which begins no row.
+    pub(super) fn line(&self, line: &str, cursor: usize) -> String {
         let mut drawn = self.drawn.borrow_mut();
-        let (before, after) = line.split_at(cursor);
-        before.clone_into(&mut drawn.before);
-        after.clone_into(&mut drawn.after);
+        let (before, after) = drawn.untabbed(line, cursor);
+        let whole = format!("{before}{after}");
+        (drawn.before, drawn.after) = (before, after);
+        whole
     }
 
     /// And then a hint.
@@ -268,6 +302,22 @@ mod tests {
         assert_eq!(wrapped(advance((0, 3), "ab", 5), 5), (1, 0));
         assert_eq!(advance((0, 0), "a\nbc", 5), (1, 2));
         assert_eq!(advance((0, 0), "e\u{301}", 5), (0, 1));
+    }
+
+    #[test]
+    fn a_tab_is_as_many_spaces_as_the_editor_takes_it_for() {
+        let mut drawn = drawn(20, "", "");
+        drawn.prompt = "Al> ".to_owned();
+        let whole = |line: &str, cursor| {
+            let (before, after) = drawn.untabbed(line, cursor);
+            format!("{before}{after}")
+        };
+        assert_eq!(whole("a\tb", 3), "a   b");
+        assert_eq!(whole("a\tb\tc", 2), "a   b       c");
+        // The third would end behind the last column.
+        let spaces = " ".repeat(3 + 7);
+        assert_eq!(whole("a\tb\tc\td", 6), format!("a   b       c{spaces}d"));
+        assert_eq!(whole("a\nb\tc", 5), "a\nb       c");
     }
 
     #[test]
