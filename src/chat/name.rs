@@ -69,12 +69,14 @@ impl Name {
     }
 
     /// Whom a message is for, as it was written; what is longer than any name
-    /// is shortened, and is no name then either.
+    /// is shortened, and is no name then either. White space alone is nobody's
+    /// name, and stays apart from nothing, which is everybody.
     pub fn shortened(raw: &str) -> String {
-        let raw = raw.trim();
-        match raw.char_indices().nth(MAX_NAME_CHARS) {
-            Some((end, _)) => format!("{}…", &raw[..end]),
-            None => raw.to_owned(),
+        let name = raw.trim();
+        match name.char_indices().nth(MAX_NAME_CHARS) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None if name.is_empty() => raw.chars().take(1).collect(),
+            None => name.to_owned(),
         }
     }
 
@@ -124,6 +126,8 @@ mod tests {
         let longest = "ø".repeat(32);
         assert_eq!(Name::shortened(&longest), longest);
         assert_eq!(Name::shortened(" Bob\n"), "Bob");
+        assert_eq!(Name::shortened(""), "");
+        assert_eq!(Name::shortened(" \t"), " ");
         for long in [
             format!("{longest}i"),
             "z".repeat(65_000),

@@ -300,7 +300,8 @@ impl Room {
             Err(why) => return self.refuse(key, why.to_string(), sent, wall_ms),
         };
         let recipient = match to.trim() {
-            "" => None,
+            // White space is no name, but not nothing either.
+            "" if to.is_empty() => None,
             // Not repeated: what a refusal holds is kept, like any event.
             to if to.chars().count() > MAX_NAME_CHARS => {
                 let text = format!("A name has at most {MAX_NAME_CHARS} characters.");

@@ -182,3 +182,21 @@ fn a_private_message_is_for_two_also_later() {
     let heard = Peer::ask(&server.address, stranger).hear_until("live", |r| !r.replayed);
     assert!(heard.iter().all(|r| r.event.seq > 0), "{heard:#?}");
 }
+
+#[test]
+fn a_message_to_white_space_is_for_nobody() {
+    let server = TestServer::start();
+    let mut alex = Peer::join(&server.address, "Alex", 1);
+    let aske = Peer::join(&server.address, "Aske", 2);
+    alex.next();
+    for (sent, to) in [(2, " "), (3, "\t\n"), (4, "\u{a0}")] {
+        private(&mut alex, to, "a secret", sent);
+        let refused = alex.next();
+        assert_eq!(
+            (refused.kind, refused.text.as_str(), refused.sent),
+            (Kind::Refusal, "There is no participant «» here.", sent)
+        );
+    }
+    alex.say("to all", 5);
+    assert_eq!(aske.next().text, "to all");
+}
