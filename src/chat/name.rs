@@ -56,16 +56,21 @@ impl Name {
     }
 
     /// The room's name that `raw` asks for; an empty one means
-    /// [`DEFAULT_ROOM`], and a leading `#`, as rooms are shown, is dropped.
+    /// [`DEFAULT_ROOM`], which is always spelt so, and every leading `#` is
+    /// dropped: rooms are shown with one, and no room's name begins with any.
     ///
     /// # Errors
     /// The rule that `raw` breaks.
     pub fn parse_room(raw: &str) -> Result<Self, NameError> {
         let raw = raw.trim();
-        match raw.strip_prefix('#').unwrap_or(raw) {
-            "" if raw.is_empty() => Ok(Self(DEFAULT_ROOM.into())),
-            name => Self::parse(name),
+        if raw.is_empty() {
+            return Ok(Self(DEFAULT_ROOM.into()));
         }
+        let name = Self::parse(raw.trim_start_matches(|c: char| c == '#' || c.is_whitespace()))?;
+        Ok(match name.folded() == DEFAULT_ROOM.to_lowercase() {
+            true => Self(DEFAULT_ROOM.into()),
+            false => name,
+        })
     }
 
     /// Whom a message is for, as it was written; what is longer than any name
@@ -163,6 +168,14 @@ mod tests {
         assert_eq!(Name::parse_room("").unwrap().as_str(), DEFAULT_ROOM);
         assert_eq!(Name::parse_room("#ops").unwrap().as_str(), "ops");
         assert_eq!(Name::parse_room("ops").unwrap().as_str(), "ops");
-        assert_eq!(Name::parse_room("#"), Err(NameError::Empty));
+        for odd in ["##ops", "# ops", " # #ops "] {
+            assert_eq!(Name::parse_room(odd).unwrap().as_str(), "ops", "{odd}");
+        }
+        for default in ["CHIT CHAT", "#chit chat"] {
+            assert_eq!(Name::parse_room(default).unwrap().as_str(), DEFAULT_ROOM);
+        }
+        for bad in ["#", "##", "# #"] {
+            assert_eq!(Name::parse_room(bad), Err(NameError::Empty), "{bad}");
+        }
     }
 }

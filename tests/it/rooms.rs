@@ -200,3 +200,30 @@ fn a_message_to_white_space_is_for_nobody() {
     alex.say("to all", 5);
     assert_eq!(aske.next().text, "to all");
 }
+
+#[test]
+fn however_a_room_is_written_its_name_leads_back_to_it() {
+    let server = TestServer::start();
+    let dialled = dial(&server);
+    for (n, (written, shown)) in [
+        ("chit chat", "Chit Chat"),
+        ("", "Chit Chat"),
+        ("##ops", "#ops"),
+        ("# ops", "#ops"),
+        ("ops", "#ops"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let joined = Peer::ask(&server.address, in_room(written, &format!("P{n}"), 0)).next();
+        let words = format!("Participant P{n} joined {shown} at logical time");
+        assert!(joined.text.starts_with(&words), "{written}: {joined:?}");
+    }
+    let rooms = dialled.rooms().unwrap().0;
+    let names: Vec<_> = rooms.into_iter().map(|r| r.name).collect();
+    assert_eq!(names, ["Chit Chat", "ops"]);
+    for room in names {
+        let asked = WhoQuery { room: room.clone() };
+        assert_eq!(dialled.who(&asked).unwrap().room, room);
+    }
+}
