@@ -282,7 +282,8 @@ impl Room {
             return self.refuse(key, text, 0, wall_ms);
         }
         if member.secret.is_some() {
-            if sent <= member.settled {
+            // At 0 nothing was ever sent, so nothing can be known of it.
+            if (1..=member.settled).contains(&sent) {
                 let text = Said::words_of_repeated(sent);
                 return Said::Repeated(self.refusal(text, sent, wall_ms));
             }

@@ -192,6 +192,23 @@ fn what_is_sent_again_is_recognised_and_a_refusal_is_answered_again() {
     assert_eq!(said.map(|e| e.sent).collect::<Vec<_>>(), [5, 7, 8]);
 }
 
+#[test]
+fn what_has_no_time_is_not_said_to_be_known() {
+    let server = TestServer::start();
+    let mut alex = Peer::ask(&server.address, with_secret("Alex", 7));
+    alex.next();
+    alex.say("never said before", 0);
+    assert_eq!(alex.next().text, "Timestamp 0 does not rise above 0.");
+    alex.say("one", 1);
+    assert_eq!(alex.next().text, "one");
+    let mut alex = Peer::ask(&server.address, with_secret("Alex", 7));
+    alex.next();
+    alex.say("never said before", 0);
+    assert_eq!(alex.next().text, "Timestamp 0 does not rise above 1.");
+    alex.say("one", 1);
+    assert_eq!(alex.next().text, "Your message of L=1 was received before.");
+}
+
 fn cut_again_and_again(grace: &str) {
     const CLIENTS: usize = 3;
     let mut random = Random::new();
