@@ -231,20 +231,20 @@ impl Room {
         let seam = self.clock.now();
         let time = self.clock.witness(ask.sent);
         let place = self.id.shown();
+        // As all others know it, and as its echoes will be called.
+        let mut name = ask.name.clone();
         if let Some(member) = self.members.get_mut(&key) {
             member.presence = Presence::Here(ask.session);
             member.settled = member.last_sent;
+            name = member.name.clone();
         }
         let event = Event {
             time,
             seq: 0,
             kind: Kind::Join,
             sender_id: id,
-            sender: ask.name.to_shared(),
-            text: format!(
-                "Participant {} resumed {place} at logical time L={time}",
-                ask.name
-            ),
+            sender: name.to_shared(),
+            text: format!("Participant {name} resumed {place} at logical time L={time}"),
             sent: ask.sent,
             wall_ms,
             to: None,

@@ -85,6 +85,23 @@ fn the_secret_takes_over_a_session_that_the_server_still_believes_alive() {
 }
 
 #[test]
+fn who_comes_back_in_other_letters_is_called_as_before() {
+    let server = TestServer::start();
+    Peer::ask(&server.address, with_secret("Alex", 7)).next();
+    let mut alex = Peer::ask(&server.address, with_secret("ALEX", 7));
+    let receipt = alex.next();
+    alex.say("it is me", 3);
+    assert_eq!(receipt.sender, alex.next().sender, "as its echoes are");
+    assert_eq!(
+        (receipt.sender.as_ref(), receipt.text.as_str()),
+        (
+            "Alex",
+            "Participant Alex resumed Chit Chat at logical time L=2"
+        )
+    );
+}
+
+#[test]
 fn within_the_grace_period_nobody_is_told() {
     let server = TestServer::with(|s| s.grace = DEADLINE);
     let mut witness = Peer::join(&server.address, "Witness", 1);
