@@ -53,12 +53,8 @@ impl<'a> Walk<'a> {
         if is_over() {
             return Err(Ending::Goodbye);
         }
+        check(ask, now)?;
         let position = match ask {
-            PastAsk::After(after) if !(0..=now).contains(&after) => {
-                return Err(Ending::OutOfRange(format!(
-                    "L={after} is not in the past: the room is at L={now}"
-                )));
-            }
             PastAsk::After(after) => after,
             EVERYTHING => 0,
             PastAsk::Last(count) => find_last(past, is_over, room, viewer, count, now)?,
@@ -114,6 +110,17 @@ impl<'a> Walk<'a> {
             false => group.singles().collect(),
         })?;
         Ok(true)
+    }
+}
+
+/// Whether what is asked for is in the past of a room that is at `now`, or why
+/// not.
+pub(super) fn check(ask: PastAsk, now: i64) -> Result<(), Ending> {
+    match ask {
+        PastAsk::After(after) if !(0..=now).contains(&after) => Err(Ending::OutOfRange(format!(
+            "L={after} is not in the past: the room is at L={now}"
+        ))),
+        _ => Ok(()),
     }
 }
 

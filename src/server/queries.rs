@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::House;
-use super::past::{EVERYTHING, Walk};
+use super::past::{self, EVERYTHING, Walk};
 use super::quota::{Quota, Share};
 use crate::chat::Name;
 use crate::rpc::{Connection, Listener, Question};
@@ -110,15 +110,16 @@ fn rooms(house: &House) -> RoomList {
 
 fn history(house: &House, query: &HistoryQuery, connection: &Connection) -> Result<(), Ending> {
     let name = Name::parse_room(&query.room)?;
+    let ask = query.past.unwrap_or(EVERYTHING);
+    // As in `who`. Nothing has happened there yet.
     let Some(room) = house.rooms.find(&name) else {
-        return Ok(());
+        return past::check(ask, 0);
     };
     let (id, now) = {
         let room = room.lock();
         (room.id().clone(), room.clock())
     };
     let out = connection.outbox().begin_past();
-    let ask = query.past.unwrap_or(EVERYTHING);
     let is_over = || connection.is_over();
     Walk::begin(&*house.past, is_over, &id, None, true, ask, now)?.finish(now, &out)
 }

@@ -241,6 +241,32 @@ fn a_position_in_the_future_or_no_longer_kept_is_out_of_range() {
 }
 
 #[test]
+fn a_room_that_nobody_opened_has_no_past_either() {
+    let server = TestServer::start();
+    let dialled = Dialler::new(Keepalive::default())
+        .dial(&server.address, DEADLINE)
+        .unwrap();
+    let ask = |past| {
+        let room = "nowhere".to_owned();
+        let mut reader = dialled.history(&HistoryQuery { room, past }).unwrap();
+        reader.recv()
+    };
+    for nothing in [None, Some(PastAsk::Last(3)), Some(PastAsk::After(0))] {
+        assert_eq!(ask(nothing), Ok(None), "{nothing:?}");
+    }
+    for outside in [1, -1, i64::MAX] {
+        let answer = ask(Some(PastAsk::After(outside)));
+        let words = format!("L={outside} is not in the past: the room is at L=0");
+        let out_of_range = CallError::Status {
+            code: Code::OUT_OF_RANGE,
+            message: words,
+        };
+        assert_eq!(answer, Err(out_of_range));
+    }
+    assert_eq!(dialled.rooms().unwrap().0, [], "to ask opens no room");
+}
+
+#[test]
 fn a_client_that_is_gone_before_its_past_holds_nothing_up() {
     let server = TestServer::start();
     let mut alex = Peer::join(&server.address, "Alex", 1);
