@@ -6,10 +6,10 @@ use std::time::Duration;
 use chitchat::chat::{Event, Kind, Name};
 use chitchat::history::shared::{Appender, SharedLog};
 use chitchat::history::{Keep, Store};
-use chitchat::rpc::Code;
-use chitchat::wire::{Join, PastAsk, Request};
+use chitchat::rpc::{Code, Dialler, Keepalive};
+use chitchat::wire::{HistoryQuery, Join, PastAsk, Request};
 
-use crate::support::{Peer, Program, Redis, TestServer, fixed_port, join, with_secret};
+use crate::support::{DEADLINE, Peer, Program, Redis, TestServer, fixed_port, join, with_secret};
 
 /// A server that shares its rooms through this Redis.
 fn server(redis: &Redis) -> TestServer {
@@ -186,6 +186,32 @@ fn whoever_resumes_on_another_server_is_the_same_and_says_nothing_twice() {
 /// What a stopping server brings to the log of what one says is the beginning
 /// of it: whatever lacked in the middle would be taken for a repeat when it is
 /// said again, and so be lost.
+#[test]
+fn a_history_goes_on_after_whatever_another_server_told() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (server(&redis), server(&redis));
+    let mut alex = Peer::join(&one.address, "Alex", 1);
+    let dialled = Dialler::new(Keepalive::default())
+        .dial(&other.address, DEADLINE)
+        .unwrap();
+    for round in 0..200 {
+        let last = (round + 1) * 256;
+        let burst = (last - 255..=last).map(|sent| Request::Say {
+            text: "on one".to_owned(),
+            to: String::new(),
+            sent,
+        });
+        alex.send(burst.collect());
+        let heard = alex.until("its last echo", |e| e.sent == last);
+        let ask = HistoryQuery {
+            room: String::new(),
+            past: heard.last().map(|e| PastAsk::After(e.time)),
+        };
+        let mut reader = dialled.history(&ask).unwrap();
+        assert_eq!(reader.recv(), Ok(None), "round {round}");
+    }
+}
+
 #[test]
 fn a_server_that_stops_leaves_no_hole_in_what_somebody_says() {
     const FRAMES: i64 = 100;
