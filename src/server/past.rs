@@ -124,6 +124,13 @@ pub(super) fn check(ask: PastAsk, now: i64) -> Result<(), Ending> {
     }
 }
 
+/// The Lamport time of the last event up to `now` that is kept and that all may
+/// see; where there is none, no later one than that.
+pub(super) fn last_kept(past: &dyn Past, room: &RoomId, now: i64) -> Result<i64, Ending> {
+    let before = past.position_of_last(room.no, 1, now, None);
+    Ok(before.map_err(ending)?.saturating_add(1).min(now))
+}
+
 /// The Lamport time after which the last `count` events up to `now` lie, or as
 /// many of them as are sent.
 fn find_last(

@@ -9,7 +9,9 @@ use super::past::{self, EVERYTHING, Walk};
 use super::quota::{Quota, Share};
 use crate::chat::Name;
 use crate::rpc::{Connection, Listener, Question};
-use crate::wire::{Ending, HistoryQuery, Participant, RoomInfo, RoomList, Roster, WhoQuery};
+use crate::wire::{
+    Ending, HistoryQuery, Participant, PastAsk, RoomInfo, RoomList, Roster, WhoQuery,
+};
 
 /// How long a reader may take for the last of a history.
 const LAST_FRAMES: Duration = Duration::from_secs(30);
@@ -120,7 +122,13 @@ fn history(house: &House, query: &HistoryQuery, connection: &Connection) -> Resu
         let room = room.lock();
         (room.id().clone(), room.clock())
     };
+    let past = &*house.past;
+    // What is not kept yet, and will be meanwhile, would be more than so many.
+    let up_to = match ask {
+        PastAsk::Last(_) => past::last_kept(past, &id, now)?,
+        PastAsk::After(_) => now,
+    };
     let out = connection.outbox().begin_past();
     let is_over = || connection.is_over();
-    Walk::begin(&*house.past, is_over, &id, None, true, ask, now)?.finish(now, &out)
+    Walk::begin(past, is_over, &id, None, true, ask, up_to)?.finish(up_to, &out)
 }

@@ -241,6 +241,33 @@ fn a_position_in_the_future_or_no_longer_kept_is_out_of_range() {
 }
 
 #[test]
+fn however_much_is_said_meanwhile_the_last_so_many_are_no_more() {
+    let server = TestServer::start();
+    let over = AtomicBool::new(false);
+    let over = &over;
+    std::thread::scope(|scope| {
+        let _over = Over(over);
+        for id in [1, 2] {
+            let ask = Join {
+                batches: true,
+                ..join(&format!("Talker{id}"), id)
+            };
+            let mut talker = Peer::ask(&server.address, ask);
+            scope.spawn(move || {
+                let mut sent = 0;
+                while !over.load(Ordering::Relaxed) {
+                    say_many(&mut talker, 100, &mut sent);
+                }
+            });
+        }
+        for asked in (0..300).map(|n| 1 + n % 3) {
+            let events = history(&server, Some(PastAsk::Last(asked)));
+            assert!(events.len() <= asked as usize, "{asked}: {events:#?}");
+        }
+    });
+}
+
+#[test]
 fn a_room_that_nobody_opened_has_no_past_either() {
     let server = TestServer::start();
     let dialled = Dialler::new(Keepalive::default())
