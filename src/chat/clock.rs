@@ -3,8 +3,9 @@
 
 /// How far ahead of a clock, in Lamport time, a received time may lie.
 ///
-/// An honest sender is ahead only by what it sent itself. Without this bound
-/// one hostile frame with `i64::MAX` would wear the clock out for everybody.
+/// An honest sender is ahead only by what it sent itself, or heard elsewhere.
+/// Without this bound one hostile frame with `i64::MAX` would wear the clock out
+/// for everybody.
 pub const MAX_AHEAD: i64 = 1 << 32;
 
 /// Where a clock is late: to bring one here takes 2³⁰ times of [`MAX_AHEAD`].

@@ -49,6 +49,8 @@ pub struct Room {
     most_remembered: usize,
     /// Whether the place of what happens now was given by somebody else.
     is_placed: bool,
+    /// The highest Lamport time of any room that it was told of.
+    elsewhere: i64,
 }
 
 impl Room {
@@ -96,6 +98,7 @@ impl Room {
             remembered_order: VecDeque::new(),
             most_remembered,
             is_placed: false,
+            elsewhere: 0,
         }
     }
 
@@ -146,11 +149,19 @@ impl Room {
         done
     }
 
-    fn accepts(&self, sent: i64) -> bool {
+    /// Whether a received time is one that an honest process can have sent: see
+    /// [`LamportClock::accepts`].
+    pub fn accepts(&self, sent: i64) -> bool {
         match self.is_placed {
             true => (0..=self.clock.now()).contains(&sent),
-            false => self.clock.accepts(sent),
+            false => self.clock.accepts(sent) || LamportClock::at(self.elsewhere).accepts(sent),
         }
+    }
+
+    /// Some room is at this Lamport time. Whoever is in several rooms has one
+    /// clock for all of them, so what it sends here may be later than that.
+    pub fn hear_of(&mut self, time: i64) {
+        self.elsewhere = self.elsewhere.max(time);
     }
 
     /// Lets a client in: as the participant that it was, if its secret says

@@ -85,6 +85,11 @@ impl Metrics {
         self.clock.fetch_max(clock, Ordering::Relaxed);
     }
 
+    /// The highest Lamport time of any room, of what was shown to anybody.
+    pub(super) fn highest_clock(&self) -> i64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
     pub(super) fn committed(&self, steps: usize, took: Duration) {
         self.commits.add(&SECONDS, took.as_secs_f64());
         self.groups.add(&EVENTS, steps as f64);
@@ -174,7 +179,7 @@ impl Metrics {
             "chitchat_clock",
             "gauge",
             "Highest Lamport time of any room",
-            self.clock.load(Ordering::Relaxed),
+            self.highest_clock(),
         );
         out.head("chitchat_events_total", "counter", "Events that were kept");
         for (kind, n) in Kind::ALL.iter().zip(&self.events) {

@@ -146,8 +146,9 @@ impl Order {
 
     /// Says early, before a long past is sent, that a client is not let in.
     /// Where the order is made elsewhere that is not known early.
-    pub(super) fn admit(&self, room: &Room, ask: &Ask) -> Result<(), Ending> {
+    pub(super) fn admit(&self, house: &House, room: &mut Room, ask: &Ask) -> Result<(), Ending> {
         if let Order::Here = self {
+            judge(house, room, ask.sent);
             room.admit(ask)?;
         }
         Ok(())
@@ -196,6 +197,7 @@ impl Turn<'_> {
             sent,
             wall_ms,
         } = words;
+        judge(house, room, sent);
         let said = room.say(chair.key, session, text, &to, sent, wall_ms);
         let who = chair.name.to_shared();
         if let Some(step) = Step::of_said(room, said, chair.key, who, chair.id) {
@@ -212,8 +214,17 @@ fn hand_over(house: &House, step: Step) {
     house.journal.hand_over(Message::Step(step));
 }
 
+/// Sees to it that `room` can judge a sender's time. One that is far ahead of it
+/// may come from another room: only then that is looked up.
+fn judge(house: &House, room: &mut Room, sent: i64) {
+    if !room.accepts(sent) {
+        room.hear_of(house.metrics.highest_clock());
+    }
+}
+
 fn join_here(house: &House, shared: &SharedRoom, ask: Ask, claim: Claim) -> Result<Seated, Ending> {
     let mut room = shared.lock();
+    judge(house, &mut room, ask.sent);
     let joined = room.join(ask, wall_ms())?;
     if joined.resumed {
         house.departures.await_no_more(shared, joined.key);
@@ -238,11 +249,11 @@ fn part_here(house: &House, chair: Chair, session: SessionNo, end: End) -> Parti
     let mut room = chair.room.lock();
     let (parted, why, ending) = match end {
         End::Superseded(ending) => return Parting::alone(ending),
-        End::Left { sent } => (
-            room.leave(chair.key, session, sent, wall_ms()),
-            "left",
-            Ending::Goodbye,
-        ),
+        End::Left { sent } => {
+            judge(house, &mut room, sent);
+            let parted = room.leave(chair.key, session, sent, wall_ms());
+            (parted, "left", Ending::Goodbye)
+        }
         End::Fault(ending) => (room.leave(chair.key, session, 0, wall_ms()), "cut", ending),
         End::Lost(ending) => match room.lose(chair.key, session, wall_ms()) {
             Loss::None => return Parting::alone(ending),

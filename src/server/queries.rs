@@ -117,7 +117,7 @@ fn history(house: &House, query: &HistoryQuery, connection: &Connection) -> Resu
     let Some(room) = house.rooms.find(&name) else {
         return past::check(ask, 0);
     };
-    house.order.catch_up(&room, ask);
+    house.order.catch_up(&room, ask)?;
     let (id, now) = {
         let room = room.lock();
         (room.id().clone(), room.clock())

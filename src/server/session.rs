@@ -256,8 +256,8 @@ impl Session<'_> {
             Some(past) => {
                 house.order.catch_up(&shared, past)?;
                 let (viewer, now) = {
-                    let room = shared.lock();
-                    house.order.admit(&room, &ask)?;
+                    let mut room = shared.lock();
+                    house.order.admit(house, &mut room, &ask)?;
                     (secret.and_then(|s| room.owner_of(&s)), room.clock())
                 };
                 let out = outbox.begin_past();

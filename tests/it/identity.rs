@@ -3,7 +3,7 @@
 
 use chitchat::chat::{Kind, MAX_AHEAD};
 use chitchat::rpc::{Dialler, Keepalive};
-use chitchat::wire::{ClientFrame, Join, Request};
+use chitchat::wire::{ClientFrame, Join, PastAsk, Request};
 
 use crate::support::{DEADLINE, Peer, TestServer, join};
 
@@ -134,6 +134,50 @@ fn hostile_times_hurt_nobody() {
     mallory.leave(i64::MAX);
     let left = alex.next();
     assert_eq!((left.kind, left.time), (Kind::Leave, time + 2));
+}
+
+#[test]
+fn who_is_in_several_rooms_is_heard_in_all_however_far_apart_their_clocks_are() {
+    let server = TestServer::start();
+    let ask = |room: &str, name: &str, id, sent| Join {
+        room: room.to_owned(),
+        sent,
+        ..join(name, id)
+    };
+    let enter = |join| {
+        let peer = Peer::ask(&server.address, join);
+        let joined = peer.next();
+        (peer, joined.time)
+    };
+    let (mut mallory, _) = enter(ask("far", "Mallory", 1, MAX_AHEAD));
+    let (alex_far, _) = enter(ask("far", "Alex", 2, 0));
+    let (mut alex_here, _) = enter(ask("here", "Alex", 2, 0));
+    let (mut alex_there, _) = enter(ask("there", "Alex", 2, 0));
+    let (bob, _) = enter(ask("there", "Bob", 3, 0));
+    mallory.next();
+    mallory.say("as far as it gets", 2 * MAX_AHEAD);
+    let heard = alex_far.next().time;
+    assert_eq!(heard, 2 * MAX_AHEAD + 1);
+
+    alex_here.say("hello", heard + 2);
+    assert_eq!(alex_here.next().time, heard + 3);
+    for (room, past) in [("third", None), ("fourth", Some(PastAsk::Last(1)))] {
+        let joined = enter(Join {
+            past,
+            ..ask(room, "Alex", 2, heard + 5)
+        });
+        assert_eq!(joined.1, heard + 6);
+    }
+    alex_there.leave(heard + 7);
+    let left = bob.next();
+    assert_eq!((left.kind, left.time), (Kind::Leave, heard + 8));
+    // Nobody is further ahead of all rooms than before.
+    let hostile = heard + 8 + MAX_AHEAD + 1;
+    alex_here.say("too late", hostile);
+    assert_eq!(
+        alex_here.next().text,
+        format!("Timestamp {hostile} is out of range.")
+    );
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn places_rise_above_what_was_sent_and_seen_and_hostile_times_do_not_count() {
         .into_iter()
         .map(|sent| say(&log, 1, "x", sent))
         .collect();
-    appender.append(&group, |_| 0).expect("Redis is there");
+    appender.append(&group, |_| 0, 0).expect("Redis is there");
     let mut follower = Follower::connect(&log).expect("Redis is there");
     let entries = read(&mut follower, 1, 0);
     // 1, then past 7; the last but one is as far ahead as one may be, less one
@@ -77,10 +77,16 @@ fn places_rise_above_what_was_sent_and_seen_and_hostile_times_do_not_count() {
     let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
 
+    // As far ahead of the furthest room as of its own, and no further.
+    let far = 3 * MAX_AHEAD;
+    let group = [far + MAX_AHEAD + 1, far].map(|sent| say(&log, 2, "x", sent));
+    appender.append(&group, |_| 0, far).expect("Redis is there");
+    assert_eq!(times(&read(&mut follower, 2, 0)), [1, far + 1]);
+
     // As after a failover that lost the room: what was seen is not seen again.
     redis.cli(&["DEL", "chitchat:room:1", "chitchat:tip:1"]);
     appender
-        .append(&[say(&log, 1, "x", 2)], |_| 500)
+        .append(&[say(&log, 1, "x", 2)], |_| 500, 0)
         .expect("Redis is there");
     assert_eq!(times(&read(&mut follower, 1, 0)), [501]);
     assert!(read(&mut follower, 1, 501).is_empty());
@@ -94,14 +100,14 @@ fn a_group_that_is_brought_again_is_not_appended_again() {
     let mut appender = Appender::new(log.clone());
     for text in ["a", "b"] {
         appender
-            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .append(&[say(&log, 1, text, 0)], |_| 0, 0)
             .expect("Redis is there");
     }
     // It numbers its groups from 1, as one would that had heard no answer.
     let mut again = Appender::new(log.clone());
     for text in ["a", "b", "c"] {
         again
-            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .append(&[say(&log, 1, text, 0)], |_| 0, 0)
             .expect("Redis is there");
     }
     assert_eq!(texts(&read(&mut follower, 1, 0)), ["a", "b", "c"]);
@@ -109,7 +115,7 @@ fn a_group_that_is_brought_again_is_not_appended_again() {
     let other = open(&redis);
     assert_ne!(other.server(), log.server());
     Appender::new(other.clone())
-        .append(&[say(&other, 1, "d", 0)], |_| 0)
+        .append(&[say(&other, 1, "d", 0)], |_| 0, 0)
         .expect("Redis is there");
     let groups: Vec<_> = read(&mut follower, 1, 0)
         .into_iter()
@@ -145,7 +151,7 @@ fn the_bell_names_the_rooms_that_have_something_new() {
         say(&log, 1, "b", 0),
         say(&log, 2, "c", 0),
     ];
-    appender.append(&group, |_| 0).expect("Redis is there");
+    appender.append(&group, |_| 0, 0).expect("Redis is there");
     assert_eq!(
         follower.wait(PATIENCE).expect("Redis is there"),
         Rung::For(vec![2, 1])
@@ -166,11 +172,11 @@ fn the_bell_names_the_rooms_that_have_something_new() {
 
     // Rings that went before they were heard are missed by none.
     appender
-        .append(&[say(&log, 1, "d", 0)], |_| 0)
+        .append(&[say(&log, 1, "d", 0)], |_| 0, 0)
         .expect("Redis is there");
     redis.cli(&["XTRIM", "chitchat:bell", "MAXLEN", "0"]);
     appender
-        .append(&[say(&log, 2, "e", 0)], |_| 0)
+        .append(&[say(&log, 2, "e", 0)], |_| 0, 0)
         .expect("Redis is there");
     assert_eq!(
         follower.wait(PATIENCE).expect("Redis is there"),
@@ -233,7 +239,7 @@ fn a_script_that_redis_forgot_is_brought_again() {
     let mut appender = Appender::new(log.clone());
     for text in ["a", "b"] {
         appender
-            .append(&[say(&log, 1, text, 0)], |_| 0)
+            .append(&[say(&log, 1, text, 0)], |_| 0, 0)
             .expect("Redis is there");
         redis.cli(&["SCRIPT", "FLUSH"]);
     }
@@ -344,7 +350,7 @@ fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
     let mut kept = Vec::new();
     for _ in 0..30 {
         let group: Vec<_> = (0..10).map(|_| say(&log, 1, "x", 0)).collect();
-        appender.append(&group, |_| 0).expect("Redis is there");
+        appender.append(&group, |_| 0, 0).expect("Redis is there");
         for entry in read(&mut follower, 1, room.clock()) {
             room.obey(entry.time, &entry.command);
         }
@@ -383,7 +389,7 @@ fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
 /// it holds does not matter here.
 fn snapshot_after(appender: &mut Appender, log: &SharedLog, id: &RoomId, time: i64) -> Snapshot {
     let group: Vec<_> = (0..10).map(|_| say(log, 1, "x", 0)).collect();
-    appender.append(&group, |_| 0).expect("Redis is there");
+    appender.append(&group, |_| 0, 0).expect("Redis is there");
     let mut snapshot = Snapshot::of_nothing(id, 8);
     snapshot.room.clock = time;
     snapshot.number = time as u64;

@@ -11,10 +11,11 @@
 -- KEYS  the group record, the bell, the bell's number, the log; for each room
 --       its stream and its tip
 -- ARGV  the group's number, its tag, how long its record lives (ms), how many
---       rings are kept, the log's id, how many rooms there are; for each room
---       its number and the highest Lamport time that the server has seen in it;
---       for each command which of these rooms, the sender's Lamport time, how
---       many fields and values follow, and these
+--       rings are kept, the log's id, how many rooms there are, the highest
+--       Lamport time that the server has seen in any; for each room its number
+--       and the highest Lamport time that the server has seen in it; for each
+--       command which of these rooms, the sender's Lamport time, how many fields
+--       and values follow, and these
 local log = redis.call('HMGET', KEYS[4], 'id', 'term')
 if log[1] ~= ARGV[5] then return 0 end
 local group, tag = tonumber(ARGV[1]), ARGV[2]
@@ -25,9 +26,9 @@ if tonumber(redis.call('GET', KEYS[1]) or '0') >= group then return 1 end
 local AHEAD, MOST = 2 ^ 32, 2 ^ 52
 local LEAP = 1000000
 local term = tonumber(log[2] or '0')
-local rooms = tonumber(ARGV[6])
+local rooms, highest = tonumber(ARGV[6]), tonumber(ARGV[7])
 local times, numbers, rung = {}, {}, {}
-local at = 7
+local at = 8
 for r = 1, rooms do
   local tip = redis.call('HMGET', KEYS[4 + 2 * r], 'L', 'n', 'term')
   rung[r] = ARGV[at]
@@ -39,7 +40,7 @@ end
 while at <= #ARGV do
   local r, sent, fields = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local time = times[r]
-  if sent > time and sent <= time + AHEAD and sent < MOST then time = sent end
+  if sent > time and sent <= math.max(time, highest) + AHEAD and sent < MOST then time = sent end
   times[r] = time + 1
   numbers[r] = numbers[r] + 1
   redis.call('XADD', KEYS[3 + 2 * r], string.format('%.0f-0', times[r]),

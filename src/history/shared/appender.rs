@@ -101,7 +101,8 @@ impl Appender {
 
     /// Appends a group, in order. `seen` tells the highest Lamport time that
     /// this server has seen in a room: no command gets a lower place, even
-    /// where Redis has lost what was there.
+    /// where Redis has lost what was there. `highest` is the highest that it has
+    /// seen in any: so far ahead may be who is in several rooms.
     ///
     /// # Errors
     /// [`SharedError::Replaced`] if the log is gone; what Redis says. Whether the
@@ -111,6 +112,7 @@ impl Appender {
         &mut self,
         group: &[Proposal],
         mut seen: impl FnMut(u32) -> i64,
+        highest: i64,
     ) -> Result<(), SharedError> {
         let mut rooms: Vec<u32> = Vec::new();
         let mut at_of: HashMap<u32, usize> = HashMap::new();
@@ -128,7 +130,8 @@ impl Appender {
             .arg(RECORD.as_millis() as u64)
             .arg(RINGS)
             .arg(&self.log.id)
-            .arg(rooms.len());
+            .arg(rooms.len())
+            .arg(highest);
         for room in rooms {
             call.key(stream(room)).key(tip(room));
             call.arg(room).arg(seen(room));

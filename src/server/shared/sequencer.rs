@@ -87,7 +87,7 @@ pub(super) fn run(house: &House, shared: &Shared) {
                 !is_before
             });
             if !group.is_empty() {
-                appender.append(&group, seen)?;
+                appender.append(&group, seen, house.metrics.highest_clock())?;
                 group.clear();
             }
             room_to_open
