@@ -311,7 +311,7 @@ fn nothing_is_brought_to_the_log_that_takes_the_place_of_one_that_is_gone() {
     let ops = Name::parse("ops").expect("a name");
     let [one, other] = &mut late;
     for brought in [
-        one.append(&[say(&gone, 1, "late", 0)], |_| 0),
+        one.append(&[say(&gone, 1, "late", 0)], |_| 0, 0),
         other.open_room(&ops, 100),
     ] {
         assert!(matches!(brought, Err(SharedError::Replaced)), "{brought:?}");
@@ -320,7 +320,7 @@ fn nothing_is_brought_to_the_log_that_takes_the_place_of_one_that_is_gone() {
     assert_eq!(log.server(), gone.server());
     let mut appender = Appender::new(log.clone());
     appender
-        .append(&[say(&log, 1, "first", 0)], |_| 0)
+        .append(&[say(&log, 1, "first", 0)], |_| 0, 0)
         .expect("Redis is there");
     let mut follower = Follower::connect(&log).expect("Redis is there");
     assert_eq!(texts(&read(&mut follower, 1, 0)), ["first"]);
