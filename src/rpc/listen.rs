@@ -213,6 +213,7 @@ fn bind(
         };
     }
     let (host, port) = parts(address).ok_or_else(|| fail(NO_ADDRESS.to_owned()))?;
+    check_free(bare(host), port).map_err(fail)?;
     match server.add_listening_port(verbatim, credentials) {
         Ok(port) => Ok(format!("{host}:{port}")),
         // The core keeps the reason to itself, so ask the system once more.
@@ -221,6 +222,26 @@ fn bind(
             Ok(_) => "gRPC could not bind it".to_owned(),
         })),
     }
+}
+
+/// Of a name with several addresses, such as localhost, gRPC's core is content
+/// with one: at the others clients would find whoever has them.
+fn check_free(host: &str, port: u16) -> Result<(), String> {
+    // What is no address is told where it is to be bound.
+    let all = (host, port).to_socket_addrs();
+    let all: Vec<_> = all.map_or_else(|_| Vec::new(), Iterator::collect);
+    if all.len() < 2 || port == 0 {
+        return Ok(());
+    }
+    for address in all {
+        // One that this machine does not have is nobody else's either.
+        if let Err(why) = TcpListener::bind(address)
+            && why.kind() == ErrorKind::AddrInUse
+        {
+            return Err(format!("{address}: {why}"));
+        }
+    }
+    Ok(())
 }
 
 const NO_ADDRESS: &str = "it must be HOST:PORT, [HOST]:PORT or unix:PATH";

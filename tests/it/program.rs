@@ -42,6 +42,31 @@ fn a_second_server_does_not_steal_the_port_of_the_first() {
 }
 
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "it needs a mount of its own")]
+fn a_name_is_served_at_all_of_its_addresses_or_not_at_all() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
+    let mount = format!("mount --bind {} /etc/hosts", hosts.display());
+    let alone = ["--mount", "sh", "-c", &mount];
+    let mounted = Command::new("unshare").args(alone).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: a name with several addresses needs the right to mount its file");
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_chitchat");
+    let server = format!("exec {program} server --listen localhost:{port} --store memory");
+    let script = format!("{mount} && {server}");
+    let args = ["--mount", "sh", "-c", &script];
+    let (status, _, err) = Program::start_other(Path::new("unshare"), &args).end();
+    assert_eq!(code(status), 1, "{err:?}");
+    let words = format!("127.0.0.1:{port}: Address already in use");
+    assert!(err.last().unwrap().contains(&words), "{err:?}");
+}
+
+#[test]
 fn a_second_server_does_not_take_a_socket_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = format!("unix:{}/chat.sock", dir.path().display());
