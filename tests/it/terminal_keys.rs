@@ -306,6 +306,32 @@ fn a_pasted_tab_at_the_edge_takes_no_message_away() {
 }
 
 #[test]
+fn a_message_after_the_cursor_has_moved_leaves_nothing_of_the_line_over() {
+    let server = TestServer::start();
+    let alex = Tmux::client(40, 12, "Alex", &server.address, "");
+    let mut aske = Peer::join(&server.address, "Aske", 1);
+    // The counter behind it begins in the third row and ends in the fourth.
+    let typed = "x".repeat(110);
+    alex.text(&typed);
+    alex.wait_for_line("8]");
+    alex.keys(&["Left"]); // then there is no counter
+    let rows = |typed: &str| {
+        let line = format!("Alex> {typed}");
+        let together = |screen: &str| screen.replace('\n', "");
+        alex.wait_until(&line, |screen| together(screen).ends_with(&line))
+    };
+    rows(&typed);
+    aske.say("hello", 1);
+    alex.wait_for("Aske: hello");
+    alex.keys(&["Left"]);
+    aske.say("and goodbye", 2);
+    alex.wait_for("Aske: and goodbye");
+    let screen = rows(&typed);
+    assert_eq!(screen.matches("Alex> ").count(), 1, "{screen}");
+    assert!(screen.contains("Alex joined"), "{screen}");
+}
+
+#[test]
 fn whoever_leaves_a_terminal_is_shown_all_that_came_before() {
     let server = TestServer::with(|s| s.rate = None);
     for run in 1..=3 {

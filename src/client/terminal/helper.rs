@@ -42,6 +42,11 @@ pub(super) struct Typing {
     /// The editor has said that it is about to draw, as it does for any reason
     /// but two: for its printer, and after a list of possibilities.
     pub(super) announced: Cell<bool>,
+    /// The editor draws for its printer.
+    pub(super) for_printer: Cell<bool>,
+    /// What the editor last drew for another reason had a hint: only then does it
+    /// leave room for one when it draws for its printer.
+    pub(super) hinted: Cell<bool>,
     /// How many possibilities of a list have not been shown, if there is a list
     /// after which nothing has been drawn.
     pub(super) listing: Cell<Option<usize>>,
@@ -129,6 +134,8 @@ impl Highlighter for Typing {
         self.searching.set(!default);
         // The cursor is where the line begins, but for the printer.
         let for_printer = !self.announced.take() && self.listing.take().is_none();
+        self.for_printer.set(for_printer);
+        self.hinted.set(for_printer && self.hinted.get());
         let mut above = if for_printer { BACK } else { "" }.to_owned();
         above.push_str(&self.stage.take());
         if self.vanishes.get() {
@@ -143,6 +150,10 @@ impl Highlighter for Typing {
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        if self.for_printer.get() && !self.hinted.get() {
+            return Cow::Borrowed("");
+        }
+        self.hinted.set(true);
         self.reflow.hint(hint);
         let style = if hint.contains("too many") {
             Style::Wrong

@@ -89,6 +89,8 @@ pub fn run(
         vanishes: Cell::new(false),
         searching: Cell::new(false),
         announced: Cell::new(false),
+        for_printer: Cell::new(false),
+        hinted: Cell::new(false),
         listing: Cell::new(None),
         reflow: Reflow::new(),
     })?;
