@@ -255,6 +255,21 @@ fn a_server_whose_start_takes_longer_than_its_lease_keeps_its_members() {
     assert_eq!(plain.next().text, "is everybody here?");
 }
 
+/// As after a failover that lost the number of a server that had just come.
+#[test]
+fn a_server_whose_number_another_got_ends() {
+    let Some(redis) = Redis::start() else { return };
+    let address = format!("127.0.0.1:{}", fixed_port());
+    let args = ["--lease", "1m", "--grace", "5m"];
+    let early = Program::server_with_redis(&address, &redis, &args);
+    redis.cli(&["HDEL", "chitchat:log", "servers"]);
+    redis.cli(&["DEL", "chitchat:server:1"]);
+    let late = server(redis.store());
+    let (status, _, log) = early.end();
+    assert_eq!(status.code(), Some(1), "{log:#?}");
+    Peer::join(&late.address, "Bob", 2);
+}
+
 #[test]
 fn a_server_that_renews_its_lease_after_others_is_not_taken_for_dead() {
     let Some(redis) = Redis::start() else { return };

@@ -277,6 +277,38 @@ fn a_lease_that_is_not_renewed_ends_and_the_others_see_it() {
     assert_eq!(open(&redis).server(), 3);
 }
 
+/// As after a failover that lost the number of a server that had just come.
+#[test]
+fn a_server_whose_number_another_got_brings_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let early = open(&redis);
+    redis.cli(&["HDEL", "chitchat:log", "servers"]);
+    redis.cli(&["DEL", "chitchat:server:1"]);
+    let late = open(&redis);
+    assert_eq!(late.server(), early.server());
+    let ways = [
+        Appender::new(early.clone()).connect(Vec::new).map(|_| ()),
+        Follower::connect(&early).map(|_| ()),
+        Leases::new(early).renew().map(|_| ()),
+    ];
+    for way in ways {
+        let why = way.expect_err("the number is another's").to_string();
+        assert!(why.contains("number"), "{why}");
+    }
+    Leases::new(late).renew().expect("it is its own");
+}
+
+#[test]
+fn nobody_gets_the_number_of_a_server_that_is_back_after_it_was_lost() {
+    let Some(redis) = Redis::start() else { return };
+    let early = open(&redis);
+    redis.cli(&["HDEL", "chitchat:log", "servers"]);
+    redis.cli(&["DEL", "chitchat:server:1"]);
+    let back = Appender::new(early.clone()).connect(Vec::new);
+    assert!(back.expect("Redis is there"), "it is new");
+    assert_eq!(open(&redis).server(), early.server() + 1);
+}
+
 #[test]
 fn a_log_that_is_gone_is_not_taken_for_the_same() {
     let Some(redis) = Redis::start() else { return };

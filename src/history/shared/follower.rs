@@ -97,10 +97,11 @@ impl Follower {
         })
     }
 
-    /// Checks that Redis still holds this log.
+    /// Checks that Redis still holds this log, and this server's number in it.
     ///
     /// # Errors
-    /// [`SharedError::Replaced`] if it does not; what Redis says.
+    /// [`SharedError::Replaced`] or [`SharedError::NumberTaken`] if it does not;
+    /// what Redis says.
     pub fn recognise(&mut self) -> Result<(), SharedError> {
         self.log.recognise(&mut self.connection)
     }

@@ -9,19 +9,24 @@ use crate::chat::ServerNo;
 
 const SERVERS: &str = "chitchat:servers";
 
-fn lease(server: ServerNo) -> String {
+/// Where a server's lease is.
+pub(super) fn lease(server: ServerNo) -> String {
     format!("chitchat:server:{server}")
 }
 
-/// Takes the next number for a server, and a lease on it.
-pub(super) fn enter(connection: &mut Connection, time: Duration) -> Result<ServerNo, RedisError> {
+/// Takes the next number for a server, and a lease on it that bears this token.
+pub(super) fn enter(
+    connection: &mut Connection,
+    time: Duration,
+    token: &str,
+) -> Result<ServerNo, RedisError> {
     let server = redis::cmd("HINCRBY")
         .arg(&[LOG, "servers", "1"])
         .query(connection)?;
     redis::pipe()
         .cmd("SET")
         .arg(lease(server))
-        .arg(1)
+        .arg(token)
         .arg("PX")
         .arg(time.as_millis() as u64)
         .cmd("SADD")
@@ -63,7 +68,8 @@ impl Leases {
     /// Renews the lease, and looks at the others'.
     ///
     /// # Errors
-    /// What Redis says; [`SharedError::Replaced`] if the log is gone.
+    /// What Redis says; [`SharedError::Replaced`] if the log is gone,
+    /// [`SharedError::NumberTaken`] if another has this server's number.
     pub fn renew(&mut self) -> Result<Census, SharedError> {
         let census = self.try_renew();
         if census.is_err() {
@@ -81,6 +87,7 @@ impl Leases {
             .key(LOG)
             .arg(self.log.server)
             .arg(self.log.store.lease.as_millis() as u64)
+            .arg(&self.log.token)
             .invoke(connection)?;
         let mut census = Census {
             was_late: found.first() == Some(&0),

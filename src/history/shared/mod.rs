@@ -68,6 +68,9 @@ pub enum SharedError {
     /// numbers of this server's.
     #[error("Redis holds another log than before, or none: its data was lost or removed")]
     Replaced,
+    /// Another server got this one's number: Redis had lost that it was taken.
+    #[error("another server has the number of this one, which Redis had lost")]
+    NumberTaken,
     /// Something in it cannot be read.
     #[error("{key} in Redis is damaged: {why}")]
     Damaged {
@@ -102,6 +105,8 @@ pub struct SharedLog {
     /// The last term of which this server has heard: the log may forget it.
     term: Arc<AtomicI64>,
     server: ServerNo,
+    /// What this server's lease says, and no other's.
+    token: String,
     most_remembered: usize,
 }
 
@@ -114,13 +119,13 @@ impl SharedLog {
         let source = Source::new(store)?;
         let mut connection = source.connect()?;
         warn_if_volatile(&mut connection);
-        let mut fresh = [0; 16];
-        getrandom::fill(&mut fresh).map_err(|why| RedisError::from(std::io::Error::other(why)))?;
-        let fresh: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut token = [0; 16];
+        getrandom::fill(&mut token).map_err(|why| RedisError::from(std::io::Error::other(why)))?;
+        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
         // No transaction: where Redis refuses one, the crate's arithmetic fails.
         let (id, layout, remembered): (String, String, usize) = redis::pipe()
             .cmd("HSETNX")
-            .arg(&[LOG, "id", &fresh])
+            .arg(&[LOG, "id", &token])
             .ignore()
             .cmd("HSETNX")
             .arg(&[LOG, "layout", LAYOUT])
@@ -139,13 +144,14 @@ impl SharedLog {
         if layout != LAYOUT {
             return Err(SharedError::Foreign(layout));
         }
-        let server = leases::enter(&mut connection, store.lease)?;
+        let server = leases::enter(&mut connection, store.lease, &token)?;
         let log = Self {
             source: Arc::new(source),
             store: store.clone(),
             id,
             term: Arc::default(),
             server,
+            token,
             most_remembered: remembered,
         };
         // Not later: whoever is here first after a failover must not take it for
@@ -175,7 +181,8 @@ impl SharedLog {
         self.most_remembered
     }
 
-    /// A connection to this log and no other.
+    /// A connection to this log and no other, where nobody else has this server's
+    /// number.
     fn connect(&self) -> Result<Connection, SharedError> {
         let mut connection = self.source.connect()?;
         self.recognise(&mut connection)?;
@@ -183,28 +190,36 @@ impl SharedLog {
     }
 
     fn recognise(&self, connection: &mut Connection) -> Result<(), SharedError> {
-        let (id, term): (Option<String>, Option<i64>) = redis::cmd("HMGET")
+        type Found = ((Option<String>, Option<i64>), Option<String>);
+        let ((id, term), holder): Found = redis::pipe()
+            .cmd("HMGET")
             .arg(&[LOG, "id", "term"])
+            .cmd("GET")
+            .arg(leases::lease(self.server))
             .query(connection)?;
         if id.as_ref() != Some(&self.id) {
             return Err(SharedError::Replaced);
+        }
+        if holder.is_some_and(|holder| holder != self.token) {
+            return Err(SharedError::NumberTaken);
         }
         self.term.fetch_max(term.unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Notes that this Redis gives places from now on. Where that is not the one
-    /// that did so last, the clocks of all rooms leap, see `append.lua`.
+    /// Notes that this Redis gives places from now on, and that this server's
+    /// number is taken. Where it is not the one that gave places last, the clocks
+    /// of all rooms leap, see `append.lua`.
     fn begin_term(&self, connection: &mut Connection) -> Result<(), SharedError> {
         let told: Result<String, _> = redis::cmd("INFO").arg("replication").query(connection);
         let told = told.unwrap_or_default(); // whoever may not ask is told nothing
         let id = told.lines().find_map(|l| l.strip_prefix("master_replid:"));
-        if let Some(id) = id {
-            let known = self.term.load(Ordering::Relaxed);
-            let script = Script::new(include_str!("term.lua"));
-            let mut call = script.key(LOG);
-            call.arg(id.trim()).arg(known).invoke::<()>(connection)?;
-        }
+        Script::new(include_str!("term.lua"))
+            .key(LOG)
+            .arg(self.server)
+            .arg(self.term.load(Ordering::Relaxed))
+            .arg(id.map_or("", str::trim))
+            .invoke::<()>(connection)?;
         Ok(())
     }
 }

@@ -2,13 +2,12 @@
 -- server and whether its lease holds.
 --
 -- KEYS  the set of servers, the log
--- ARGV  the server's number, the time of its lease (ms)
+-- ARGV  the server's number, the time of its lease (ms), what is its own
 local me = tonumber(ARGV[1])
 local held = redis.call('EXISTS', 'chitchat:server:' .. ARGV[1])
-redis.call('SET', 'chitchat:server:' .. ARGV[1], 1, 'PX', ARGV[2])
+redis.call('SET', 'chitchat:server:' .. ARGV[1], ARGV[3], 'PX', ARGV[2])
 redis.call('SADD', KEYS[1], ARGV[1])
--- A failover may have lost the number that this server took: nobody else must
--- get it.
+-- As in term.lua.
 if tonumber(redis.call('HGET', KEYS[2], 'servers') or '0') < me then
   redis.call('HSET', KEYS[2], 'servers', ARGV[1])
 end

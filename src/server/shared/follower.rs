@@ -126,13 +126,13 @@ impl Following {
         })
     }
 
-    /// Follows the log until the server stops. If the log is gone for good,
-    /// `fail` is called.
+    /// Follows the log until the server stops. If the log, or the server's number
+    /// in it, is gone for good, `fail` is called.
     pub(super) fn run(mut self, house: &House, shared: &Shared, fail: &dyn Fn()) {
         while !shared.is_stopping() {
             match self.follow(house, shared) {
                 Ok(()) => return,
-                Err(why @ SharedError::Replaced) => {
+                Err(why @ (SharedError::Replaced | SharedError::NumberTaken)) => {
                     log::error!("nothing more is kept or sent: {why}");
                     let failed = Message::Close(Ending::StoreFailed);
                     house.journal.hand_over(failed);
