@@ -422,6 +422,25 @@ fn a_failover_behind_a_wait_for_a_replica_loses_nothing() {
     talk.finish();
 }
 
+/// As a user that may do nothing dangerous: to that belongs INFO.
+#[test]
+fn whoever_may_not_ask_redis_who_it_is_hears_what_that_costs() {
+    let Some(redis) = Redis::start() else { return };
+    let user = ["on", ">hush", "~chitchat:*", "+@all", "-@dangerous"];
+    let url = format!("redis://user:hush@127.0.0.1:{}", redis.port);
+    for (more, is_warned) in [("-info", true), ("+info", false)] {
+        redis.cli(&[&["ACL", "SETUSER", "user"], &user[..], &[more]].concat());
+        let address = format!("127.0.0.1:{}", fixed_port());
+        let server = Program::server_with_url(&address, &url, &[]);
+        Peer::join(&address, more, 1);
+        server.signal("-TERM");
+        let (status, _, log) = server.end();
+        assert!(status.success(), "{log:#?}");
+        let warned = log.iter().any(|l| l.contains("does not tell who it is"));
+        assert_eq!(warned, is_warned, "{log:#?}");
+    }
+}
+
 #[test]
 fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
     let folder = tempfile::tempdir().expect("a folder");

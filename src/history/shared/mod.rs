@@ -212,8 +212,14 @@ impl SharedLog {
     /// of all rooms leap, see `append.lua`.
     fn begin_term(&self, connection: &mut Connection) -> Result<(), SharedError> {
         let told: Result<String, _> = redis::cmd("INFO").arg("replication").query(connection);
-        let told = told.unwrap_or_default(); // whoever may not ask is told nothing
+        let told = told.unwrap_or_default();
         let id = told.lines().find_map(|l| l.strip_prefix("master_replid:"));
+        if id.is_none() {
+            log::warn!(
+                "Redis does not tell who it is (INFO replication): a failover that loses something \
+                 may give Lamport times again, and whoever saw what was lost miss what has them"
+            );
+        }
         Script::new(include_str!("term.lua"))
             .key(LOG)
             .arg(self.server)
