@@ -130,6 +130,28 @@ fn what_a_failover_lost_before_anybody_heard_it_is_said_again() {
     assert_eq!(texts[1..], ["held back", "said later"]);
 }
 
+/// Sentinels let a master that lives go on until they have told it.
+#[test]
+fn what_is_brought_to_a_master_after_another_took_its_place_is_said_again() {
+    let Some(chain) = Chain::start() else {
+        return;
+    };
+    let (way, store) = chain.master.way();
+    let server = server(store, 0);
+    let mut alex = Program::client("Alex", &server.address, &["--reconnect", "5m"]);
+    alex.wait_for("joined");
+    chain.part();
+    way.refuse(|request| request.contains("XREAD"));
+    way.cut();
+    alex.type_line("held back");
+    sooner_or_later("the master to have it", || chain.commands() == "2");
+    // The log is read there; nobody has cut the way on which it is written.
+    promote(&chain.replica, &[]);
+    way.lead_to(&address(&chain.replica));
+    way.refuse(|_| false);
+    alex.expect_line("Alex: held back");
+}
+
 #[test]
 fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
     let Some(mut chain) = Chain::start() else {

@@ -69,6 +69,11 @@ impl Appender {
         Ok(is_new)
     }
 
+    /// Gives its connection up, which may lead to where the log no longer is.
+    pub fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
     /// Whether Redis has lost a group that it had, as it may where another has
     /// taken its place. Each loss is told once.
     ///

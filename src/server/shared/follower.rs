@@ -155,8 +155,8 @@ impl Following {
             None => {
                 let mut link = Follower::connect(&shared.log)?;
                 self.check_all(house, shared, &mut link)?;
-                // The sequencer, which may have nothing to bring, looks for what
-                // never came. With a full queue it has.
+                // The sequencer, which may have nothing to bring, looks there for
+                // what never came. With a full queue it has.
                 let _ = shared.proposals.try_send(Proposed::Look);
                 link
             }

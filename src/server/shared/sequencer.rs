@@ -31,7 +31,8 @@ pub(super) enum Proposed {
     Command(SharedRoom, Proposal),
     /// That there is a room of this name.
     Room(Name),
-    /// That the log may have lost something.
+    /// That the log is read on a new connection: it may be elsewhere by now, and
+    /// may have lost something.
     Look,
 }
 
@@ -48,7 +49,6 @@ pub(super) fn run(house: &House, shared: &Shared) {
         };
         let Some(first) = first else { return };
         let mut room_to_open = None;
-        let mut must_look = false;
         for proposed in std::iter::once(first).chain(shared.queue.try_iter()) {
             match proposed {
                 Proposed::Command(room, proposal) => {
@@ -58,7 +58,8 @@ pub(super) fn run(house: &House, shared: &Shared) {
                     group.push(proposal);
                 }
                 Proposed::Room(name) => room_to_open = Some(name),
-                Proposed::Look => must_look = true,
+                // A master that another has replaced may go on for a while.
+                Proposed::Look => appender.hang_up(),
             }
             if group.len() == MAX_GROUP || room_to_open.is_some() {
                 break;
@@ -76,7 +77,7 @@ pub(super) fn run(house: &House, shared: &Shared) {
             ids.collect()
         };
         let mut bring = |appender: &mut Appender| {
-            if (appender.connect(known)? || must_look) && appender.has_lost()? {
+            if appender.connect(known)? && appender.has_lost()? {
                 first_session = begin_anew(house, shared);
             }
             group.retain(|Proposal { command, .. }| {
