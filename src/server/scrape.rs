@@ -122,7 +122,7 @@ fn answer(house: &House, mut client: TcpStream) -> io::Result<()> {
             Some(page) => ("200 OK", page),
             None => (
                 "503 Service Unavailable",
-                "the server is stopping\n".to_owned(),
+                "the journal does not answer: its disk or its log takes nothing\n".to_owned(),
             ),
         },
         (Some("GET"), _) => ("404 Not Found", "see /metrics\n".to_owned()),

@@ -1,8 +1,10 @@
 //! The page of metrics, as Prometheus gets it.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chitchat::chat::{Event, Kind};
@@ -221,6 +223,33 @@ fn whoever_asks_for_the_metrics_keeps_nobody_from_them_nor_the_server_from_its_e
     has(&http(&address, "GET /metrics"), "chitchat_members 0");
     server.signal("-TERM");
     assert!(server.end().0.success());
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "elsewhere a pipe has two ends")]
+fn a_journal_that_stands_still_is_told_of_and_is_no_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("log");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let log = OpenOptions::new().read(true).write(true).open(&pipe);
+    let mut log = log.unwrap();
+    let path = pipe.display().to_string();
+    let (mut server, address) = Program::server(&["--metrics", "127.0.0.1:0", "--log-file", &path]);
+    let metrics = server.metrics_address();
+    let mut alex = Peer::join(&address, "Alex", 1);
+    // More than the pipe takes, which nobody reads.
+    for sent in 1..=1000 {
+        alex.say("a line", sent);
+    }
+    sooner_or_later("the journal to stand still", || {
+        !http(&metrics, "GET /metrics").starts_with("HTTP/1.1 200 ")
+    });
+    let page = http(&metrics, "GET /metrics");
+    assert!(page.contains("the journal does not answer"), "{page}");
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    alex.until("the last line", |e| e.sent == 1000);
+    has(&http(&metrics, "GET /metrics"), "chitchat_members 1");
 }
 
 #[test]
