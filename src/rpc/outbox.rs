@@ -18,9 +18,10 @@ const PAST_PAGES: usize = 4;
 
 /// A member's outbox: what fan-out puts in, the write pump sends.
 ///
-/// It is bounded in events: what comes when so many wait is not taken. The channel itself is an unbounded one with a
-/// count beside it, since crossbeam allocates a bounded channel whole: at
-/// thousands of idle members that would be most of the memory.
+/// It is bounded in events: what comes when so many wait is not taken. The
+/// channel itself is an unbounded one with a count beside it, since crossbeam
+/// allocates a bounded channel whole: at thousands of idle members that would be
+/// most of the memory.
 #[derive(Clone)]
 pub struct Outbox {
     pub(super) queue: Sender<Queued>,
