@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::builder::RangedU64ValueParser;
 use crossbeam_channel::{never, select};
 use log::LevelFilter;
 
@@ -13,6 +14,7 @@ use super::exit::Exit;
 use super::logging::LogArgs;
 use super::notify::{READY, STOPPING, notify};
 use super::signals;
+
 use crate::history::shared::SharedStore;
 use crate::history::{Keep, Store};
 use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};
@@ -102,7 +104,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_some_time)]
     keepalive_timeout: Duration,
     /// Let a member go for whom so many events wait
-    #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events)]
+    #[arg(long, value_name = "EVENTS", default_value_t = Settings::default().outbox_events,
+          value_parser = some())]
     outbox: usize,
     /// Move what goes in and out with so many threads of gRPC [default: one a
     /// processor]
@@ -142,10 +145,11 @@ struct Sharing {
 #[command(next_help_heading = "Limits")]
 struct Limits {
     /// Let so many streams in at once
-    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_sessions)]
+    #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_sessions,
+          value_parser = some())]
     max_members: usize,
     /// Let so many streams in at once from one address (IPv6: one /64 network)
-    #[arg(long, value_name = "STREAMS", default_value_t = 1000)]
+    #[arg(long, value_name = "STREAMS", default_value_t = 1000, value_parser = some())]
     max_per_address: usize,
     /// Let so many calls go on at once on one connection; more wait
     #[arg(long, value_name = "STREAMS", default_value_t = Settings::default().max_per_connection,
@@ -415,7 +419,12 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number.saturating_mul(ms)))
 }
 
-/// A time of which there must be some: with none nobody could stay.
+/// A number of which there must be some: with none nobody could stay.
+fn some() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// A time of which there must be some.
 fn parse_some_time(text: &str) -> Result<Duration, String> {
     match parse_time(text)? {
         Duration::ZERO => Err("it must be more than 0".to_owned()),

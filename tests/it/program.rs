@@ -672,6 +672,9 @@ fn limits_with_which_nobody_could_stay_are_refused() {
         "--first-frame",
         "--idle",
         "--max-per-connection",
+        "--max-per-address",
+        "--max-members",
+        "--outbox",
     ] {
         let args = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
         let (status, _, err) = Program::start(&[&args[..], &[option, "0"]].concat()).end();
