@@ -290,7 +290,11 @@ impl Session<'_> {
                 return Err(self.ended(StreamEnd::Kicked));
             }
             walk.finish(seam, &out).map_err(|ending| match ending {
-                Ending::Internal | Ending::OutOfRange(_) => End::Fault(ending),
+                Ending::Internal | Ending::OutOfRange(_) => {
+                    // While `out` holds it back: what is live would come behind a gap.
+                    self.connection.outbox().cut(ending.clone());
+                    End::Fault(ending)
+                }
                 // The stream ended while it was being filled.
                 ending => End::Lost(ending),
             })?;

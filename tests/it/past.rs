@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chitchat::chat::{Audience, Event, Kind, Name, RoomId};
 use chitchat::history::{Keep, Record, Roster, Store};
 use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
-use chitchat::wire::{HistoryQuery, Join, PastAsk, Received, Request};
+use chitchat::wire::{HistoryQuery, Join, PastAsk, Received, Request, WhoQuery};
 
 use crate::support::{DEADLINE, Peer, Program, Random, TestServer, join};
 
@@ -238,6 +238,54 @@ fn a_position_in_the_future_or_no_longer_kept_is_out_of_range() {
     // its join and its departure take the places of the two oldest
     assert_eq!(all.len() as i64, KEPT);
     assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[test]
+fn whose_past_goes_while_it_joins_is_shown_nothing_behind_the_gap() {
+    const KEPT: u64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::with(|s| {
+        s.store = Store::Sqlite(folder.path().join("rooms.db"));
+        s.keep = Some(Keep::Events(KEPT));
+        s.outbox_events = 1_000_000; // nobody is to be let go here
+    });
+    let dialled = Dialler::new(Keepalive::default())
+        .dial(&server.address, DEADLINE)
+        .unwrap();
+    let over = &AtomicBool::new(false);
+    let mut gone = 0;
+    std::thread::scope(|scope| {
+        let _over = Over(over);
+        for id in [1, 2] {
+            let ask = Join {
+                batches: true,
+                ..join(&format!("Talker{id}"), id)
+            };
+            let mut talker = Peer::ask(&server.address, ask);
+            scope.spawn(move || {
+                let mut sent = 0;
+                while !over.load(Ordering::Relaxed) {
+                    say_many(&mut talker, 100, &mut sent);
+                }
+            });
+        }
+        for round in 0..400 {
+            let room = String::new();
+            let now = dialled.who(&WhoQuery { room }).unwrap().clock;
+            let name = format!("Late{round}");
+            let ask = asking(&name, 100 + round, PastAsk::After(now), true);
+            let mut late = Peer::ask(&server.address, ask);
+            late.leave(1);
+            let (heard, end) = late.rest();
+            if end.is_ok() {
+                continue;
+            }
+            gone += 1;
+            let own = heard.iter().find(|e| e.sender.as_ref() == name);
+            assert_eq!(own, None, "round {round}: {end:?}");
+        }
+    });
+    assert!(gone > 0, "nobody was too late");
 }
 
 #[test]
