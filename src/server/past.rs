@@ -85,6 +85,10 @@ impl<'a> Walk<'a> {
     /// Sends one page, unless fewer than `least` events are left. Returns
     /// whether there was one.
     fn page(&mut self, up_to: i64, least: usize, out: &PastSender) -> Result<bool, Ending> {
+        // What was sent may be gone by now, and then so is its place.
+        if self.position >= up_to {
+            return Ok(false);
+        }
         let events = loop {
             let span = Span {
                 after: self.position,

@@ -1,15 +1,16 @@
 //! The past on request: all of it, in order, before anything live, without a
 //! gap or a repeat where the two meet.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chitchat::chat::{Audience, Event, Kind, Name, RoomId};
 use chitchat::history::{Keep, Record, Roster, Store};
 use chitchat::rpc::{CallError, Code, Dialler, Keepalive};
-use chitchat::wire::{HistoryQuery, Join, PastAsk, Received, Request, WhoQuery};
+use chitchat::wire::{HISTORY, HistoryQuery, Join, PastAsk, Received, Request, WhoQuery};
 
-use crate::support::{DEADLINE, Peer, Program, Random, TestServer, join};
+use crate::support::{DEADLINE, Http2, Peer, Program, Random, TestServer, join};
 
 fn asking(name: &str, id: i32, past: PastAsk, batches: bool) -> Join {
     Join {
@@ -286,6 +287,71 @@ fn whose_past_goes_while_it_joins_is_shown_nothing_behind_the_gap() {
         }
     });
     assert!(gone > 0, "nobody was too late");
+}
+
+/// What a server answered on stream 1: how many messages, and whether it ended
+/// well.
+fn answered(mut from: impl Read) -> (usize, bool) {
+    let (mut data, mut head) = (Vec::new(), [0; 9]);
+    loop {
+        from.read_exact(&mut head).expect("the server answers");
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; len as usize];
+        from.read_exact(&mut payload).expect("the server answers");
+        let (kind, flags) = (head[3], head[4]);
+        match kind {
+            0 => data.extend(payload),
+            1 if flags & 1 > 0 => {
+                let ended_well = b"\x0bgrpc-status\x010";
+                let mut messages = 0;
+                let mut rest = data.as_slice();
+                while let Some((head, left)) = rest.split_at_checked(5) {
+                    let len = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+                    rest = &left[len as usize..];
+                    messages += 1;
+                }
+                let ends_well = payload.windows(ended_well.len()).any(|w| w == ended_well);
+                return (messages, ends_well);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_history_that_was_sent_to_its_end_ends_well_although_it_is_gone_by_then() {
+    const PAGE: i64 = 256;
+    const MOST: i64 = 12;
+    const KEPT: i64 = MOST * PAGE;
+    let server = TestServer::with(|s| s.keep = Some(Keep::Events(KEPT as u64)));
+    let mut whole = 0;
+    // With some number of pages the last one waits for its client, and nothing
+    // comes behind it.
+    for pages in 1..=MOST {
+        let room = format!("room {pages:02}");
+        let ask = Join {
+            room: room.clone(),
+            batches: true,
+            ..join("Talker", 1)
+        };
+        let (mut talker, mut sent) = (Peer::ask(&server.address, ask), 0);
+        say_many(&mut talker, pages * PAGE - 1, &mut sent); // and its join
+        let mut stuck = Http2::connect_stuck(&server.address);
+        stuck.call_as(HISTORY.name, 1);
+        let question = [b"\0\0\0\0\x09\x0a\x07", room.as_bytes()].concat();
+        stuck.frame(0, 1, 1, &question); // DATA, END_STREAM
+        stuck.until_answered(1);
+        say_many(&mut talker, KEPT + 1, &mut sent);
+        for stream in [0, 1] {
+            stuck.frame(8, 0, stream, &(1u32 << 30).to_be_bytes()); // WINDOW_UPDATE
+        }
+        let (messages, ends_well) = answered(stuck.reader());
+        if messages as i64 == pages {
+            whole += 1;
+            assert!(ends_well, "all {pages} pages came");
+        }
+    }
+    assert!(whole > 0, "no history came whole");
 }
 
 #[test]
