@@ -53,18 +53,33 @@ impl Answers {
     pub(super) fn try_repeats(trace: &Trace, findings: &mut Findings) {
         for room in &trace.rooms {
             let mut received: HashSet<(NameId, i64)> = HashSet::new();
+            // Where in the room each first left, and last joined.
+            let (mut left, mut joined) = (HashMap::new(), HashMap::new());
             let told = room.gaps.first().map_or(room.events.len(), |gap| *gap);
-            for &node in &room.events[..told] {
+            for (at, &node) in room.events[..told].iter().enumerate() {
                 let entry = &trace.log.entries[node as usize];
+                let who = trace.log.names.folded(entry.who);
+                match entry.what {
+                    What::Join => drop(joined.insert(who, at)),
+                    What::Leave => drop(left.entry(who).or_insert(at)),
+                    _ => {}
+                }
                 if !matches!(entry.what, What::Message | What::Refused) {
                     continue;
                 }
-                let is_first = received.insert((trace.log.names.folded(entry.who), entry.sent));
+                let is_first = received.insert((who, entry.sent));
                 if !is_first || entry.what == What::Message {
                     continue;
                 }
+                // The secret tells who it is; the name may be another one now.
+                let was_another = |(name, at): (&NameId, &usize)| {
+                    let is_before = joined.get(&who).is_some_and(|joined| at < joined);
+                    is_before && received.contains(&(*name, entry.sent))
+                };
                 findings.tried(Law::NoGap);
-                if entry.said == digest_of(&Said::words_of_repeated(entry.sent)) {
+                if entry.said == digest_of(&Said::words_of_repeated(entry.sent))
+                    && !left.iter().any(was_another)
+                {
                     findings.broken(Law::NoGap, &[node], || {
                         "what is said to have been received before was never stamped".to_owned()
                     });

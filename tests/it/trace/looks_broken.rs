@@ -1,5 +1,7 @@
 //! Logs of lawful runs that look as if a law were broken.
 
+use chitchat::trace::laws::Law;
+
 use super::verdict;
 
 /// Asserts that logs, each a process and its lines without their beginnings,
@@ -129,6 +131,30 @@ fn who_repeats_something_is_told_that_it_was_received() {
         DELIVER L=14 of=13 room=r seq=4 kind=message who=Bob sent=12 replayed=0
     ";
     holds(&[("Server", server), ("Client Bob", bob)]);
+}
+
+/// Bob leaves, comes back as Rob with the same secret, and repeats something;
+/// what it never said it cannot repeat.
+#[test]
+fn who_comes_back_under_another_name_may_repeat_what_it_said_before() {
+    let broken = |sent: i64| {
+        let server = format!(
+            "\
+t INFO [Server] START: x
+t INFO [Server] JOIN L=2 seq=1 room=r who=Bob sent=1: JOIN: Bob (ID=1) at L=2
+t INFO [Server] MESSAGE L=8 seq=2 room=r who=Bob sent=7: Message from Bob: hi (L=8)
+t INFO [Server] LEAVE L=9 seq=3 room=r who=Bob sent=8 why=left: REMOVED: Bob (ID=1)
+t INFO [Server] JOIN L=11 seq=4 room=r who=Rob sent=10: JOIN: Rob (ID=1) at L=11
+t INFO [Server] REFUSED L=12 room=r who=Rob sent={sent}: \
+Refused Rob: Your message of L={sent} was received before. (L=12)
+t INFO [Server] STOP: x
+"
+        );
+        verdict(vec![("server.log".to_owned(), server)])
+    };
+    let (laws, words) = broken(7);
+    assert!(laws.is_empty(), "{words}");
+    assert_eq!(broken(6).0, [Law::NoGap]);
 }
 
 /// Redis was emptied between two runs of the servers, who say what they put
