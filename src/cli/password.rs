@@ -1,8 +1,10 @@
 //! `chitchat password`
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::Context;
+use signal_hook::consts::SIGINT;
 
 use super::exit::Exit;
 use crate::chat::Name;
@@ -19,7 +21,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let name = Name::parse(&self.name)?;
         let password = match io::stdin().is_terminal() {
-            true => rpassword::prompt_password(format!("Password of {name}: ")),
+            true => asked(&name),
             false => first_line(),
         }
         .context("cannot read the password")?;
@@ -27,6 +29,13 @@ impl Args {
         writeln!(io::stdout(), "{line}").context("cannot write")?;
         Ok(Exit::Well)
     }
+}
+
+fn asked(name: &Name) -> io::Result<String> {
+    // Ctrl-C raises the signal before the terminal is given back: it must not
+    // end the program then. It is an error afterwards.
+    signal_hook::flag::register(SIGINT, Arc::default())?;
+    rpassword::prompt_password(format!("Password of {name}: "))
 }
 
 fn first_line() -> io::Result<String> {

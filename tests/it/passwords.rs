@@ -7,7 +7,7 @@ use chitchat::rpc::{Access, Dialler, Keepalive};
 use chitchat::server::{Password, ReservedNames};
 use chitchat::wire::{HistoryQuery, Join, WhoQuery};
 
-use crate::support::{DEADLINE, Peer, Program, TestServer, join};
+use crate::support::{DEADLINE, Peer, Program, TestServer, Tmux, join};
 
 fn ask(server: &TestServer, name: &str, password: &str) -> (i32, String) {
     let join = Join {
@@ -160,4 +160,14 @@ fn the_programs_read_passwords_from_files_and_show_none() {
         let (status, _, err) = Program::start(&args).end();
         assert_eq!(status.code(), Some(1), "{err:?}");
     }
+}
+
+#[test]
+fn ctrl_c_at_the_question_for_a_password_gives_the_terminal_back() {
+    let terminal = Tmux::start(80, 24);
+    terminal.run("clear; $C password Alex");
+    terminal.wait_for_line("Password of Alex:");
+    terminal.text("half a pass");
+    terminal.keys(&["C-c"]);
+    assert_eq!(terminal.ended(), 1);
 }
