@@ -432,7 +432,7 @@ fn whoever_may_not_ask_redis_who_it_is_hears_what_that_costs() {
         redis.cli(&[&["ACL", "SETUSER", "user"], &user[..], &[more]].concat());
         let address = format!("127.0.0.1:{}", fixed_port());
         let server = Program::server_with_url(&address, &url, &[]);
-        Peer::join(&address, more, 1);
+        Peer::join(&address, more, 0);
         server.signal("-TERM");
         let (status, _, log) = server.end();
         assert!(status.success(), "{log:#?}");

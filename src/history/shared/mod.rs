@@ -15,7 +15,7 @@
 //! | `chitchat:tip:N` | hash: `L` and `n` (number) of the room's last command, and its `term` |
 //! | `chitchat:begin:N` | sorted set: snapshots of room N by `L`; the stream holds every command after the first |
 //! | `chitchat:bell`, `chitchat:rings` | stream: which rooms have something new; the number of its last entry |
-//! | `chitchat:servers`, `chitchat:server:S` | set of servers; a key that server S renews while it lives |
+//! | `chitchat:servers`, `chitchat:server:S` | set of servers; a key that server S renews while it lives, with what tells it from another of that number |
 //! | `chitchat:group:S` | number of the last group of server S that was appended; gone after a day |
 //! | `chitchat:confirm:S` | what server S writes to wait until replicas have it |
 //!
