@@ -156,6 +156,15 @@ struct Stream {
     goes_on: bool,
 }
 
+/// Where a server's lines of a room begin or end.
+struct Edge {
+    time: i64,
+    /// The first number of the room, or the last one; 0 if none is told.
+    seq: u64,
+    /// The room was found, or read anew: what was before is not told.
+    is_found: bool,
+}
+
 impl Stream {
     fn rank(&self) -> (bool, &str, &str, usize) {
         let is_client = self.process != SERVER;
@@ -365,9 +374,9 @@ impl Log {
         placed
     }
 
-    /// If the server that wrote a stream may go on in `late`: the Lamport time
-    /// of the last that it tells of the room with which that begins.
-    fn fit(&self, placed: &[Stream], end: usize, late: &Stream) -> Option<i64> {
+    /// If the server that wrote a stream may go on in `late`: in each room with
+    /// the next event. Then the Lamport times after which it does.
+    fn fit(&self, placed: &[Stream], end: usize, late: &Stream) -> Option<Vec<i64>> {
         if placed.get(end + 1).is_some_and(|next| next.goes_on) {
             return None; // it goes on there
         }
@@ -379,23 +388,42 @@ impl Log {
         if run.iter().any(|e| e.what == What::Stop) {
             return None;
         }
-        let is_stamped = |e: &Entry| e.what.stamped().is_some();
-        let is_numbered = |e: &Entry| is_stamped(e) && e.seq > 0;
-        let numbered = late.entries.iter().find(|e| is_numbered(e));
-        let first = numbered.or_else(|| late.entries.iter().find(|e| is_stamped(e)));
-        let Some(first) = first else {
-            return Some(i64::MIN); // nothing says otherwise
-        };
-        run.retain(|e| self.names.same(e.room, first.room));
-        let last = run.iter().find(|e| is_stamped(e) || e.what == What::Room);
-        let before = run.iter().find(|e| is_numbered(e));
-        let is_next = match (last, before) {
-            (None, _) => first.seq <= 1,
-            (_, Some(before)) => first.seq == 0 || first.seq == before.seq + 1,
-            (Some(_), None) => true, // the room was found
-        };
-        let time = last.map_or(Some(i64::MIN), |e| e.time);
-        time.filter(|_| is_next && time < first.time)
+        let ends = self.edges(run.into_iter());
+        let mut times = Vec::new();
+        for (room, begin) in self.edges(late.entries.iter()) {
+            let is_next = |number| number == 0 || begin.seq == 0 || begin.seq == number + 1;
+            let fits = match ends.get(&room) {
+                None => begin.is_found || begin.seq <= 1 || start.is_none(),
+                Some(end) if begin.is_found => end.time <= begin.time,
+                Some(end) => end.time < begin.time && is_next(end.seq),
+            };
+            if !fits {
+                return None;
+            }
+            times.push(ends.get(&room).map_or(i64::MIN, |end| end.time));
+        }
+        Some(times)
+    }
+
+    /// For each room what is first told of it.
+    fn edges<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> BTreeMap<NameId, Edge> {
+        let mut edges = BTreeMap::new();
+        for entry in entries {
+            let is_found = entry.what == What::Room;
+            if !is_found && entry.what.stamped().is_none() {
+                continue;
+            }
+            let new = Edge {
+                time: entry.time.unwrap_or(0),
+                seq: 0,
+                is_found,
+            };
+            let edge: &mut Edge = edges.entry(self.names.folded(entry.room)).or_insert(new);
+            if edge.seq == 0 && !edge.is_found {
+                edge.seq = entry.seq;
+            }
+        }
+        edges
     }
 
     /// Takes the runs of a stream behind those that are there.

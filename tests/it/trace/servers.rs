@@ -78,6 +78,30 @@ fn logs_of_several_servers_may_be_in_parts() {
             "{words}"
         );
     }
+    // Both are cut beside something that has no number.
+    for [a, b] in [[3, 4], [4, 3], [5, 6], [6, 5]] {
+        let (a, b) = (lines.split_at(a), lines.split_at(b));
+        let logs = vec![
+            server("a.log.1", 1, a.0),
+            server("a.log", 4, a.1),
+            server("b.log.1", 2, b.0),
+            server("b.log", 3, b.1),
+        ];
+        let (broken, words) = verdict(logs);
+        assert!(broken.is_empty(), "{words}");
+    }
+    // A part that goes on in one room goes on in the other, too.
+    let quiet = "START log=a\nJOIN L=2 seq=1 room=q who=Bob sent=1";
+    let begins: Vec<_> = quiet.lines().chain(lines[1..3].iter().copied()).collect();
+    let goes_on = [&lines[5..8], &["LEAVE L=4 seq=2 room=q who=Bob sent=3"]].concat();
+    let whole = [&quiet.lines().collect::<Vec<_>>(), &lines[1..8]].concat();
+    let logs = vec![
+        server("a.log", 1, &begins),
+        server("b.log", 3, &[&goes_on[3..], &goes_on[..3]].concat()),
+        server("c.log", 2, &whole),
+    ];
+    let (broken, words) = verdict(logs);
+    assert!(broken.is_empty(), "{words}");
     // The first part of one of them is not there.
     let logs = vec![
         server("a.log", 1, &lines[..8]),
