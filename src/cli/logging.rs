@@ -5,12 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 use env_logger::{Builder, Target, WriteStyle};
 use jiff::Timestamp;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
 use crate::trace::LogSink;
 use crate::trace::line::escaped;
@@ -46,6 +48,7 @@ impl LogArgs {
                 )
             }
         };
+        let flood = Mutex::new(Flood::new(Instant::now()));
         let mut builder = Builder::new();
         // gRPC's core tells at info what interests only its own developers.
         builder.filter_level(LevelFilter::Error);
@@ -66,14 +69,21 @@ impl LogArgs {
             .target(Target::Pipe(Box::new(sink.clone())))
             .write_style(WriteStyle::Never)
             .format(move |out, record| {
+                let is_ours = record.target().starts_with("chitchat::");
+                let mut left_out = 0;
+                if !is_ours && record.level() == Level::Error {
+                    let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
+                    match flood.admit(Instant::now()) {
+                        Some(before) => left_out = before,
+                        None => return Ok(()),
+                    }
+                }
                 let level = record.level().as_str();
                 now(|time| out.write_all(time))?;
                 for part in [" ", level, &"      "[level.len()..], "[", &process, "] "] {
                     out.write_all(part.as_bytes())?;
                 }
-                if record.target().starts_with("chitchat::")
-                    && record.module_path().is_some_and(is_report)
-                {
+                if is_ours && record.module_path().is_some_and(is_report) {
                     return writeln!(out, "{}", record.args());
                 }
                 // What comes from elsewhere is not known to be escaped.
@@ -83,7 +93,11 @@ impl LogArgs {
                 } else {
                     record.target()
                 };
-                writeln!(out, "{source}: {}", escaped(&text))
+                write!(out, "{source}: {}", escaped(&text))?;
+                match left_out {
+                    0 => writeln!(out),
+                    n => writeln!(out, " (before it {n} such lines were left out)"),
+                }
             });
         builder.try_init().context("cannot start the log")?;
         crate::rpc::log_through_log();
@@ -94,6 +108,42 @@ impl LogArgs {
 /// Whether the environment says what to log. An empty variable is none.
 fn is_in_environment() -> bool {
     std::env::var_os("RUST_LOG").is_some_and(|filter| !filter.is_empty())
+}
+
+/// Errors of gRPC's core and others that are logged within [`SPAN`]: it has one
+/// of each connection that does not get through a handshake, and whoever makes
+/// them needs no certificate for it.
+const MOST: u64 = 20;
+const SPAN: Duration = Duration::from_secs(10);
+
+/// Bounds the errors of others.
+struct Flood {
+    since: Instant,
+    logged: u64,
+    left_out: u64,
+}
+
+impl Flood {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            logged: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Whether one more is logged: how many before it were not.
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.since) >= SPAN {
+            (self.since, self.logged) = (now, 0);
+        }
+        if self.logged == MOST {
+            self.left_out += 1;
+            return None;
+        }
+        self.logged += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 thread_local! {
@@ -171,6 +221,17 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert!(open(&path).is_ok());
+    }
+
+    #[test]
+    fn of_many_errors_in_a_short_time_only_some_are_logged() {
+        let begun = Instant::now();
+        let mut flood = Flood::new(begun);
+        let admitted = (0..100).filter(|_| flood.admit(begun) == Some(0)).count();
+        assert_eq!(admitted as u64, MOST);
+        let later = begun + SPAN;
+        assert_eq!(flood.admit(later), Some(100 - MOST));
+        assert_eq!(flood.admit(later), Some(0));
     }
 
     #[test]

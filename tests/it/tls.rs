@@ -1,5 +1,7 @@
 //! TLS: who gets in with which certificate, and what is said of bad files.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -174,6 +176,26 @@ fn the_programs_find_their_certificates() {
     assert_eq!((status.code(), out.len()), (Some(0), 1));
     alex.type_line("exit");
     assert!(alex.end().0.success());
+}
+
+#[test]
+fn handshakes_that_fail_do_not_fill_the_log() {
+    const MANY: usize = 1000;
+    let made = Made::new();
+    let [cert, key] = ["server.pem", "server.key"].map(|f| made.path(f));
+    let (server, address) = Program::server(&["--tls-cert", &cert, "--tls-key", &key]);
+    for _ in 0..MANY {
+        let mut stranger = TcpStream::connect(&address).unwrap();
+        stranger.set_read_timeout(Some(DEADLINE)).unwrap();
+        let _ = stranger.write_all(b"GET / HTTP/1.0\r\n\r\n");
+        let _ = stranger.read_to_end(&mut Vec::new()); // until it is closed
+    }
+    server.signal("-TERM");
+    let (status, _, err) = server.end();
+    assert!(status.success());
+    let failed = err.iter().filter(|line| line.contains("Handshake failed"));
+    let lines = failed.count();
+    assert!((1..MANY / 2).contains(&lines), "{lines} lines");
 }
 
 #[test]
