@@ -317,9 +317,7 @@ impl Server {
         )
         .listen(&settings.listen)
         .inspect_err(|_| house.close_journal())?;
-        for address in listening.addresses() {
-            report::start(address, house.order.log_id());
-        }
+        report::start(&listening.addresses().join(", "), house.order.log_id());
         let scrape = settings
             .metrics
             .map(|address| Scrape::start(&address, &house))

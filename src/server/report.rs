@@ -13,12 +13,13 @@ use super::step::Sequel;
 pub(super) const TARGET: &str = "chitchat::server";
 
 /// `log` is the id of the log that the server shares, if it does.
-pub(super) fn start(address: &str, log: Option<&str>) {
-    let mut line = Fields::new(What::Start).text("addr", address);
+/// Once for all addresses: a line of this kind begins a run.
+pub(super) fn start(addresses: &str, log: Option<&str>) {
+    let mut line = Fields::new(What::Start).text("addr", addresses);
     if let Some(log) = log {
         line = line.text("log", log);
     }
-    log::info!(target: TARGET, "{}", line.words(format_args!("Chit Chat service running on {}", escaped(address))));
+    log::info!(target: TARGET, "{}", line.words(format_args!("Chit Chat service running on {}", escaped(addresses))));
 }
 
 pub(super) fn stop() {

@@ -67,6 +67,27 @@ fn a_name_is_served_at_all_of_its_addresses_or_not_at_all() {
 }
 
 #[test]
+fn a_server_at_several_addresses_starts_once_in_its_log() {
+    let two = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    let args = [&["server", "--store", "memory"], &two[..]].concat();
+    let mut server = Program::start(&args);
+    let addresses = [(); 2].map(|()| {
+        let line = server.wait_for("listening on ");
+        line.trim_start_matches("listening on ").to_owned()
+    });
+    for address in &addresses {
+        Peer::join(address, address, 0);
+    }
+    server.signal("-TERM");
+    let (status, _, log) = server.end();
+    assert_eq!(code(status), 0, "{log:?}");
+    let starts = log.iter().filter_map(|line| Line::parse(line));
+    let starts: Vec<_> = starts.filter(|line| line.what == What::Start).collect();
+    assert_eq!(starts.len(), 1, "{log:?}");
+    assert!(starts[0].words.ends_with(&addresses.join(", ")), "{log:?}");
+}
+
+#[test]
 fn a_second_server_does_not_take_a_socket_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = format!("unix:{}/chat.sock", dir.path().display());

@@ -291,4 +291,7 @@ fn shells_and_readers_of_manuals_are_served() {
         out.iter().any(|l| l.starts_with(".TH chitchat-client ")),
         "{out:#?}"
     );
+    // Which variables of the environment count, too.
+    let variable = |l: &String| l.contains("CHITCHAT_STORE");
+    assert!(out.iter().any(variable), "{out:#?}");
 }
