@@ -17,10 +17,11 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// One that writes everything down. `None`: redis-server cannot be had, and
-    /// the test is skipped, loudly.
+    /// One that writes everything down before it answers, if not to the disk:
+    /// with `everysec` it puts that off while a sync takes long, and a kill loses
+    /// it. `None`: redis-server cannot be had, and the test is skipped, loudly.
     pub fn start() -> Option<Self> {
-        Self::with(&["--appendonly", "yes"])
+        Self::with(&["--appendonly", "yes", "--appendfsync", "no"])
     }
 
     /// One with these arguments.
