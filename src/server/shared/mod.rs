@@ -228,9 +228,9 @@ impl Shared {
             .unwrap_or(Err(Ending::Unreachable))
     }
 
-    /// Waits until this server has seen as much of the room as a client that
-    /// was with another one. If that is not in the log any more, it is over when
-    /// the log has been read again.
+    /// Waits a while, until this server has seen as much of the room as a client
+    /// that was with another one. If it has not then, though it has read the log
+    /// meanwhile, that is in the log no more.
     ///
     /// # Errors
     /// The log cannot be read, so that nobody knows.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use http2::Http2;
 pub use peer::{Peer, join, with_secret};
-pub use program::Program;
+pub use program::{Program, code};
 pub use proxy::Proxy;
 pub use random::Random;
 pub use raw::raw;

@@ -7,6 +7,11 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::{DEADLINE, Redis};
 
+/// The exit code of a program.
+pub fn code(status: ExitStatus) -> i32 {
+    status.code().expect("it ended by itself")
+}
+
 /// The program `chitchat` as a process, killed at the end of the test if it
 /// still runs.
 pub struct Program {
