@@ -308,10 +308,12 @@ impl OutboxReader {
 mod tests {
     use std::time::Duration;
 
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{Receiver, bounded};
 
     use crate::chat::{Event, Kind};
-    use crate::rpc::{ConnectionLimits, Dialler, EventReader, Keepalive, Listener};
+    use crate::rpc::{
+        Connection, ConnectionLimits, Dialled, Dialler, EventReader, Keepalive, Listener, Listening,
+    };
     use crate::wire::{Ending, Frame};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -347,6 +349,22 @@ mod tests {
     fn times(reader: &mut EventReader) -> Vec<i64> {
         let read = reader.recv().unwrap().unwrap();
         read.iter().map(|received| received.event.time).collect()
+    }
+
+    /// A server on one poll thread, the connections that it accepts, and the way
+    /// to it.
+    fn served(outbox_events: usize) -> (Listening, Receiver<Connection>, Dialled) {
+        let (accepted, connections) = bounded(2);
+        let listening = Listener::new(1, LIMITS)
+            .chat(outbox_events, move |connection| {
+                accepted.send(connection).unwrap();
+            })
+            .listen(&["127.0.0.1:0".to_owned()]);
+        let mut listening = listening.unwrap();
+        listening.serve();
+        let dialler = Dialler::new(Keepalive::default());
+        let dialled = dialler.dial(&listening.addresses()[0], PATIENCE).unwrap();
+        (listening, connections, dialled)
     }
 
     #[test]
@@ -420,17 +438,8 @@ mod tests {
 
     #[test]
     fn where_nothing_waits_a_group_may_be_larger_than_the_outbox() {
-        let (accepted, connections) = bounded(1);
-        let listening = Listener::new(1, LIMITS)
-            .chat(4, move |connection| {
-                accepted.send(connection).unwrap();
-            })
-            .listen(&["127.0.0.1:0".to_owned()]);
-        let mut listening = listening.unwrap();
-        listening.serve();
-        let address = &listening.addresses()[0];
-        let dialled = Dialler::new(Keepalive::default()).dial(address, PATIENCE);
-        let (_writer, mut reader) = dialled.unwrap().chat().unwrap();
+        let (mut listening, connections, dialled) = served(4);
+        let (_writer, mut reader) = dialled.chat().unwrap();
         let connection = connections.recv_timeout(PATIENCE).unwrap();
         let outbox = connection.outbox();
         for first in [1, 10, 100] {
@@ -448,17 +457,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_ends_takes_no_call_of_its_lane_along() {
-        let (accepted, connections) = bounded(2);
-        let listening = Listener::new(1, LIMITS)
-            .chat(1_000_000, move |connection| {
-                accepted.send(connection).unwrap();
-            })
-            .listen(&["127.0.0.1:0".to_owned()]);
-        let mut listening = listening.unwrap();
-        listening.serve();
-        let address = &listening.addresses()[0];
-        let dialled = Dialler::new(Keepalive::default()).dial(address, PATIENCE);
-        let dialled = dialled.unwrap();
+        let (mut listening, connections, dialled) = served(1_000_000);
         let (_writer, mut reader) = dialled.chat().unwrap();
         let stays = connections.recv_timeout(PATIENCE).unwrap();
         let outbox = stays.outbox();

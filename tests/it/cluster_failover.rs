@@ -107,6 +107,29 @@ fn server(mut store: SharedStore, replicas: usize) -> TestServer {
     })
 }
 
+/// A client says some lines, each when it has the echo of the last.
+fn says_and_hears(client: &mut Program, what: &str) {
+    for n in 0..3 {
+        let text = format!("{what} {n}");
+        client.type_line(&text);
+        client.wait_for(&text);
+    }
+}
+
+/// Bob says some lines where the client's server is not; when that has come
+/// there, too, the client is shown all of them.
+fn misses_nothing(client: &mut Program, bob: &mut Peer, come: impl FnOnce()) {
+    let said = (1..20).map(|n| format!("kept {n}"));
+    for (sent, text) in (1..).zip(said.clone()) {
+        bob.say(&text, sent);
+        bob.until("its echo", |e| e.text == text);
+    }
+    come();
+    for text in said {
+        client.expect_line(&format!("Bob: {text}"));
+    }
+}
+
 #[test]
 fn what_a_failover_lost_before_anybody_heard_it_is_said_again() {
     let Some(mut chain) = Chain::start() else {
@@ -169,22 +192,11 @@ fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
     chain.part();
     other_way.refuse(|request| request.contains("XREAD"));
     other_way.cut();
-    for n in 0..3 {
-        alex.type_line(&format!("lost {n}"));
-        alex.wait_for(&format!("lost {n}"));
-    }
+    says_and_hears(&mut alex, "lost");
     // The other server, which has seen nothing of it, is there first.
     chain.fail_over(&[&other_way]);
     other_way.refuse(|_| false);
-    let said = (1..20).map(|n| format!("kept {n}"));
-    for (sent, text) in (1..).zip(said.clone()) {
-        bob.say(&text, sent);
-        bob.until("its echo", |e| e.text == text);
-    }
-    promote(&chain.replica, &[&way]);
-    for text in said {
-        alex.expect_line(&format!("Bob: {text}"));
-    }
+    misses_nothing(&mut alex, &mut bob, || promote(&chain.replica, &[&way]));
 }
 
 #[test]
@@ -230,10 +242,7 @@ fn what_is_said_in_a_room_that_is_opened_again_is_missed_by_nobody_who_was_in_th
     let args = ["--reconnect", "5m", "--room", "alpha"];
     let mut alex = Program::client("Alex", &one.address, &args);
     alex.wait_for("Alex joined");
-    for n in 0..3 {
-        alex.type_line(&format!("lost {n}"));
-        alex.wait_for(&format!("lost {n}"));
-    }
+    says_and_hears(&mut alex, "lost");
     chain.fail_over(&[&other_way]);
     other_way.refuse(|_| false);
     let mut bob = Peer::ask(
@@ -244,15 +253,7 @@ fn what_is_said_in_a_room_that_is_opened_again_is_missed_by_nobody_who_was_in_th
         },
     );
     assert_eq!(bob.next().seq, 1, "the room is another");
-    let said = (1..20).map(|n| format!("kept {n}"));
-    for (sent, text) in (1..).zip(said.clone()) {
-        bob.say(&text, sent);
-        bob.until("its echo", |e| e.text == text);
-    }
-    promote(&chain.replica, &[&way]);
-    for text in said {
-        alex.expect_line(&format!("Bob: {text}"));
-    }
+    misses_nothing(&mut alex, &mut bob, || promote(&chain.replica, &[&way]));
 }
 
 /// The second time also that a failover was is lost.
@@ -273,16 +274,9 @@ fn what_is_said_after_two_failovers_is_missed_by_nobody_who_saw_what_either_lost
     chain.part();
     chain.second_line.silence();
     other_way.refuse(|request| request.contains("XREAD"));
-    let mut lose = |what: &str| {
-        for n in 0..3 {
-            let text = format!("lost {what} {n}");
-            alex.type_line(&text);
-            alex.wait_for(&text);
-        }
-    };
-    lose("first");
+    says_and_hears(&mut alex, "lost first");
     chain.fail_over(&[&way, &other_way]);
-    lose("then");
+    says_and_hears(&mut alex, "lost then");
     // The other server has been there, and has heard nothing of the room.
     for _ in 0..2 {
         let (tell, is_there) = bounded(1);
@@ -294,13 +288,5 @@ fn what_is_said_after_two_failovers_is_missed_by_nobody_who_saw_what_either_lost
     }
     chain.fail_over_again(&[&other_way]);
     other_way.refuse(|_| false);
-    let said = (1..20).map(|n| format!("kept {n}"));
-    for (sent, text) in (1..).zip(said.clone()) {
-        bob.say(&text, sent);
-        bob.until("its echo", |e| e.text == text);
-    }
-    promote(&chain.second, &[&way]);
-    for text in said {
-        alex.expect_line(&format!("Bob: {text}"));
-    }
+    misses_nothing(&mut alex, &mut bob, || promote(&chain.second, &[&way]));
 }

@@ -60,6 +60,28 @@ fn check_seam(heard: &[Received], what: &str) {
     assert_eq!(joined.kind, Kind::Join, "{what}: first comes its own join");
 }
 
+/// Two clients talk without a pause while this goes on.
+fn while_two_talk(server: &TestServer, meanwhile: impl FnOnce()) {
+    let over = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = Over(over);
+        for id in [1, 2] {
+            let ask = Join {
+                batches: true,
+                ..join(&format!("Talker{id}"), id)
+            };
+            let mut talker = Peer::ask(&server.address, ask);
+            scope.spawn(move || {
+                let mut sent = 0;
+                while !over.load(Ordering::Relaxed) {
+                    say_many(&mut talker, 100, &mut sent);
+                }
+            });
+        }
+        meanwhile();
+    });
+}
+
 /// Ends the writers, also when the test fails.
 struct Over<'a>(&'a AtomicBool);
 
@@ -253,23 +275,8 @@ fn whose_past_goes_while_it_joins_is_shown_nothing_behind_the_gap() {
     let dialled = Dialler::new(Keepalive::default())
         .dial(&server.address, DEADLINE)
         .unwrap();
-    let over = &AtomicBool::new(false);
     let mut gone = 0;
-    std::thread::scope(|scope| {
-        let _over = Over(over);
-        for id in [1, 2] {
-            let ask = Join {
-                batches: true,
-                ..join(&format!("Talker{id}"), id)
-            };
-            let mut talker = Peer::ask(&server.address, ask);
-            scope.spawn(move || {
-                let mut sent = 0;
-                while !over.load(Ordering::Relaxed) {
-                    say_many(&mut talker, 100, &mut sent);
-                }
-            });
-        }
+    while_two_talk(&server, || {
         for round in 0..400 {
             let room = String::new();
             let now = dialled.who(&WhoQuery { room }).unwrap().clock;
@@ -357,23 +364,7 @@ fn a_history_that_was_sent_to_its_end_ends_well_although_it_is_gone_by_then() {
 #[test]
 fn however_much_is_said_meanwhile_the_last_so_many_are_no_more() {
     let server = TestServer::start();
-    let over = AtomicBool::new(false);
-    let over = &over;
-    std::thread::scope(|scope| {
-        let _over = Over(over);
-        for id in [1, 2] {
-            let ask = Join {
-                batches: true,
-                ..join(&format!("Talker{id}"), id)
-            };
-            let mut talker = Peer::ask(&server.address, ask);
-            scope.spawn(move || {
-                let mut sent = 0;
-                while !over.load(Ordering::Relaxed) {
-                    say_many(&mut talker, 100, &mut sent);
-                }
-            });
-        }
+    while_two_talk(&server, || {
         for asked in (0..300).map(|n| 1 + n % 3) {
             let events = history(&server, Some(PastAsk::Last(asked)));
             assert!(events.len() <= asked as usize, "{asked}: {events:#?}");
