@@ -188,10 +188,14 @@ fn sentinels_in(scheme: &str, rest: &str) -> Result<(String, Hosts, String), Red
     if master.is_empty() {
         return Err(malformed());
     }
-    let one = |host: &str| match host.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() => Some((host.to_owned(), port.parse().ok()?)),
-        None if !host.is_empty() => Some((host.to_owned(), SENTINEL_PORT)),
-        _ => None,
+    let one = |place: &str| {
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !place.ends_with(']') => (host, port.parse().ok()?),
+            _ => (place, SENTINEL_PORT),
+        };
+        let in_brackets = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = in_brackets.unwrap_or(host);
+        (!host.is_empty()).then(|| (host.to_owned(), port))
     };
     let hosts: Option<Hosts> = hosts.split(',').map(one).collect();
     let url = format!("{scheme}://{user}localhost/{database}");
@@ -231,15 +235,20 @@ mod tests {
 
     #[test]
     fn sentinels_share_a_user_and_a_database() {
-        let store = SharedStore::parse("redis+sentinel://u:p@a:1,b/chat/3").expect("it is one");
+        let url = "redis+sentinel://u:p@a:1,b,[::1]:2,[::1]/chat/3";
+        let store = SharedStore::parse(url).expect("it is one");
         let source = Source::new(&store).expect("it is one");
         assert_eq!(source.master, "chat");
         assert_eq!(
             source.sentinels,
             [
-                ConnectionAddr::Tcp("a".to_owned(), 1),
-                ConnectionAddr::Tcp("b".to_owned(), SENTINEL_PORT)
+                ("a", 1),
+                ("b", SENTINEL_PORT),
+                // As it is looked up: without the brackets of a URL.
+                ("::1", 2),
+                ("::1", SENTINEL_PORT)
             ]
+            .map(|(host, port)| ConnectionAddr::Tcp(host.to_owned(), port))
         );
         let settings = source.info.redis_settings();
         assert_eq!((settings.username(), settings.db()), (Some("u"), 3));
