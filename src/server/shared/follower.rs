@@ -156,7 +156,8 @@ impl Following {
                 let mut link = Follower::connect(&shared.log)?;
                 self.check_all(house, shared, &mut link)?;
                 // The sequencer, which may have nothing to bring, looks there for
-                // what never came. With a full queue it has.
+                // what never came. A full queue wakes it, too.
+                shared.has_moved.store(true, Ordering::SeqCst);
                 let _ = shared.proposals.try_send(Proposed::Look);
                 link
             }

@@ -21,7 +21,7 @@ mod steward;
 mod trouble;
 mod waiting;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -75,6 +75,9 @@ pub(super) struct Shared {
     progressed: Condvar,
     /// How often the follower has read all that the bell told.
     rounds: AtomicU64,
+    /// The log is read on a new connection, and the sequencer has not made one
+    /// since: the log may be elsewhere by now, and may have lost something.
+    has_moved: AtomicBool,
     /// Disconnected once the server stops.
     stop: Receiver<()>,
     stopping: Mutex<Option<Sender<()>>>,
@@ -105,6 +108,7 @@ impl Shared {
             progress: Mutex::default(),
             progressed: Condvar::new(),
             rounds: AtomicU64::new(0),
+            has_moved: AtomicBool::new(false),
             stop,
             stopping: Mutex::new(Some(stopping)),
         }

@@ -31,8 +31,7 @@ pub(super) enum Proposed {
     Command(SharedRoom, Proposal),
     /// That there is a room of this name.
     Room(Name),
-    /// That the log is read on a new connection: it may be elsewhere by now, and
-    /// may have lost something.
+    /// Nothing but to look whether the log has moved.
     Look,
 }
 
@@ -58,12 +57,15 @@ pub(super) fn run(house: &House, shared: &Shared) {
                     group.push(proposal);
                 }
                 Proposed::Room(name) => room_to_open = Some(name),
-                // A master that another has replaced may go on for a while.
-                Proposed::Look => appender.hang_up(),
+                Proposed::Look => {}
             }
             if group.len() == MAX_GROUP || room_to_open.is_some() {
                 break;
             }
+        }
+        // A master that another has replaced may go on for a while.
+        if shared.has_moved.swap(false, Ordering::SeqCst) {
+            appender.hang_up();
         }
         let in_hand = group.len() + usize::from(room_to_open.is_some());
         shared.in_hand.store(in_hand, Ordering::Relaxed);
