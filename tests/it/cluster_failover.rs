@@ -107,6 +107,24 @@ fn server(mut store: SharedStore, replicas: usize) -> TestServer {
     })
 }
 
+/// Two servers that do not give up, each with its way to the master.
+fn two_servers(chain: &Chain) -> [(Proxy, TestServer); 2] {
+    [(); 2].map(|()| {
+        let (way, store) = chain.master.way();
+        (way, server(store, 0))
+    })
+}
+
+/// Alex at the one server, a client that comes back, and Bob at the other.
+fn meet(one: &TestServer, other: &TestServer) -> (Program, Peer) {
+    let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
+    alex.wait_for("Alex joined");
+    let bob = Peer::ask(&other.address, with_secret("Bob", 2));
+    bob.next();
+    alex.wait_for("Bob joined");
+    (alex, bob)
+}
+
 /// A client says some lines, each when it has the echo of the last.
 fn says_and_hears(client: &mut Program, what: &str) {
     for n in 0..3 {
@@ -180,15 +198,8 @@ fn what_is_said_after_a_failover_is_missed_by_nobody_who_saw_what_it_lost() {
     let Some(mut chain) = Chain::start() else {
         return;
     };
-    let (way, store) = chain.master.way();
-    let one = server(store, 0);
-    let (other_way, store) = chain.master.way();
-    let other = server(store, 0);
-    let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
-    alex.wait_for("Alex joined");
-    let mut bob = Peer::ask(&other.address, with_secret("Bob", 2));
-    bob.next();
-    alex.wait_for("Bob joined");
+    let [(way, one), (other_way, other)] = two_servers(&chain);
+    let (mut alex, mut bob) = meet(&one, &other);
     chain.part();
     other_way.refuse(|request| request.contains("XREAD"));
     other_way.cut();
@@ -232,10 +243,7 @@ fn what_is_said_in_a_room_that_is_opened_again_is_missed_by_nobody_who_was_in_th
     let Some(mut chain) = Chain::start() else {
         return;
     };
-    let (way, store) = chain.master.way();
-    let one = server(store, 0);
-    let (other_way, store) = chain.master.way();
-    let other = server(store, 0);
+    let [(way, one), (other_way, other)] = two_servers(&chain);
     chain.part();
     other_way.refuse(|request| request.contains("XREAD"));
     other_way.cut();
@@ -262,15 +270,8 @@ fn what_is_said_after_two_failovers_is_missed_by_nobody_who_saw_what_either_lost
     let Some(mut chain) = Chain::start() else {
         return;
     };
-    let (way, store) = chain.master.way();
-    let one = server(store, 0);
-    let (other_way, store) = chain.master.way();
-    let other = server(store, 0);
-    let mut alex = Program::client("Alex", &one.address, &["--reconnect", "5m"]);
-    alex.wait_for("Alex joined");
-    let mut bob = Peer::ask(&other.address, with_secret("Bob", 2));
-    bob.next();
-    alex.wait_for("Bob joined");
+    let [(way, one), (other_way, other)] = two_servers(&chain);
+    let (mut alex, mut bob) = meet(&one, &other);
     chain.part();
     chain.second_line.silence();
     other_way.refuse(|request| request.contains("XREAD"));

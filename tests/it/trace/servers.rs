@@ -62,15 +62,17 @@ fn an_event_is_meant_by_the_line_of_whichever_server() {
 #[test]
 fn logs_of_several_servers_may_be_in_parts() {
     let lines: Vec<_> = SERVER.lines().collect();
-    for [a, b] in [[3, 5], [5, 3], [4, 4], [6, 7], [7, 8], [8, 8]] {
+    let rotated = |[a, b]: [usize; 2], [late_a, late_b]: [usize; 2]| {
         let (a, b) = (lines.split_at(a), lines.split_at(b));
-        let logs = vec![
+        verdict(vec![
             server("a.log.1", 1, a.0),
-            server("a.log", 3, a.1),
+            server("a.log", late_a, a.1),
             server("b.log.1", 2, b.0),
-            server("b.log", 4, b.1),
-        ];
-        let (broken, words) = verdict(logs);
+            server("b.log", late_b, b.1),
+        ])
+    };
+    for cuts in [[3, 5], [5, 3], [4, 4], [6, 7], [7, 8], [8, 8]] {
+        let (broken, words) = rotated(cuts, [3, 4]);
         assert!(broken.is_empty(), "{words}");
         assert!(words.contains("1 process in 2 runs"), "{words}");
         assert!(
@@ -79,15 +81,8 @@ fn logs_of_several_servers_may_be_in_parts() {
         );
     }
     // Both are cut beside something that has no number.
-    for [a, b] in [[3, 4], [4, 3], [5, 6], [6, 5]] {
-        let (a, b) = (lines.split_at(a), lines.split_at(b));
-        let logs = vec![
-            server("a.log.1", 1, a.0),
-            server("a.log", 4, a.1),
-            server("b.log.1", 2, b.0),
-            server("b.log", 3, b.1),
-        ];
-        let (broken, words) = verdict(logs);
+    for cuts in [[3, 4], [4, 3], [5, 6], [6, 5]] {
+        let (broken, words) = rotated(cuts, [4, 3]);
         assert!(broken.is_empty(), "{words}");
     }
     // A part that goes on in one room goes on in the other, too.
