@@ -62,15 +62,16 @@ impl Name {
     /// # Errors
     /// The rule that `raw` breaks.
     pub fn parse_room(raw: &str) -> Result<Self, NameError> {
+        let default = Self(DEFAULT_ROOM.into());
         let raw = raw.trim();
         if raw.is_empty() {
-            return Ok(Self(DEFAULT_ROOM.into()));
+            return Ok(default);
         }
         let name = Self::parse(raw.trim_start_matches(|c: char| c == '#' || c.is_whitespace()))?;
-        Ok(match name.folded() == DEFAULT_ROOM.to_lowercase() {
-            true => Self(DEFAULT_ROOM.into()),
-            false => name,
-        })
+        match name.folded() == default.folded() {
+            true => Ok(default),
+            false => Ok(name),
+        }
     }
 
     /// Whom a message is for, as it was written; what is longer than any name

@@ -14,7 +14,6 @@ use super::exit::Exit;
 use super::logging::LogArgs;
 use super::notify::{READY, STOPPING, notify};
 use super::signals;
-
 use crate::history::shared::SharedStore;
 use crate::history::{Keep, Store};
 use crate::rpc::{Certificates, Keepalive, MAX_RECEIVE_BYTES, ServerFiles, is_exposed};

@@ -66,6 +66,13 @@ pub struct Entry {
     pub(super) len: u32,
 }
 
+impl Entry {
+    /// Whether both may be of one participant, as far as they tell its id.
+    pub(super) fn may_share_id(&self, other: &Self) -> bool {
+        self.id == other.id || self.id == 0 || other.id == 0
+    }
+}
+
 /// Which process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Process {

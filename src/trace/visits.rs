@@ -136,7 +136,7 @@ pub fn same_event(log: &Log, said: &Entry, arrived: &Entry) -> bool {
     }
     said.what.stamped() == arrived.kind
         && arrived.kind.is_some()
-        && (said.id == arrived.id || said.id == 0 || arrived.id == 0)
+        && said.may_share_id(arrived)
         && log.names.same(said.who, arrived.who)
         && (said.sent, said.seq) == (arrived.sent, arrived.seq)
         && log.names.same(said.to, arrived.to)

@@ -137,7 +137,7 @@ fn is_same(log: &Log, first: u32, other: u32) -> bool {
     a.run != b.run
         && (a.time, a.what, a.seq, a.sent) == (b.time, b.what, b.seq, b.sent)
         && log.names.same(a.who, b.who)
-        && (a.id == b.id || a.id == 0 || b.id == 0)
+        && a.may_share_id(b)
         && log.names.same(a.to, b.to)
         && agree(a, b)
 }
