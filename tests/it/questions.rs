@@ -31,6 +31,20 @@ fn a_compressed_frame_is_not_unpacked() {
     assert!(status.message().contains("gzip"), "{status:?}");
 }
 
+/// Its filter in gRPC's core, which every message would pass, says in each answer
+/// what it could unpack. Built without `.cargo/grpc.cmake` (`cargo clean --release
+/// -p grpcio-sys` has it built anew) it is there.
+#[test]
+fn a_server_has_nothing_that_compresses() {
+    let server = TestServer::start();
+    let mut connection = Http2::connect(&server.address);
+    connection.ask(HEALTH_CHECK.name, 1);
+    let answer = connection.until("grpc-status");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("application/grpc"), "{answer}");
+    assert!(!answer.contains("grpc-accept-encoding"), "{answer}");
+}
+
 #[test]
 fn a_question_that_is_too_large_or_none_is_refused_with_a_reason() {
     let server = TestServer::start();

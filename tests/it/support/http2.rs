@@ -102,12 +102,13 @@ impl Http2 {
         }
     }
 
-    /// Reads until the server has sent something that contains `what`.
-    pub fn until(&mut self, what: &str) {
-        self.until_bytes(what.as_bytes());
+    /// Reads until the server has sent something that contains `what`, and gives
+    /// what that was.
+    pub fn until(&mut self, what: &str) -> Vec<u8> {
+        self.until_bytes(what.as_bytes())
     }
 
-    fn until_bytes(&mut self, what: &[u8]) {
+    fn until_bytes(&mut self, what: &[u8]) -> Vec<u8> {
         let mut seen: Vec<u8> = Vec::new();
         let mut chunk = [0; 4096];
         while !seen.windows(what.len()).any(|w| w == what) {
@@ -115,6 +116,7 @@ impl Http2 {
             assert!(n > 0, "the server closed the connection");
             seen.extend(&chunk[..n]);
         }
+        seen
     }
 }
 
