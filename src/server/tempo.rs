@@ -39,7 +39,7 @@ const LARGE: usize = 16;
 
 /// Lulls that a group may take to become as large as the last ones: longer than
 /// members take to answer a group with the next.
-const LONG: u32 = 3;
+const LONG: u32 = 4;
 
 /// Groups whose size is remembered. The second largest of them counts: a small
 /// one between two large ones changes nothing, nor does a single larger one.
@@ -238,20 +238,18 @@ mod tests {
 
     #[test]
     fn a_large_group_waits_for_no_more_when_nothing_comes_in_a_lull() {
-        let (mut tempo, mut now) = after(&[64; REMEMBERED]);
-        let begun = now;
-        now += LULL;
-        assert!(!tempo.is_due(1, now));
-        assert_eq!(tempo.wait(now), LULL);
-        now += LULL / 2;
-        assert!(!tempo.is_due(1, now), "half a lull");
-        assert!(tempo.clone().is_due(1, now + LULL / 2));
-        now += LULL / 2;
-        assert!(!tempo.is_due(2, now), "something has come");
-        assert_eq!(tempo.wait(now), LULL);
-        now += LULL;
-        assert_eq!(now, begun + LONG * LULL);
-        assert!(tempo.is_due(3, now), "but not for ever");
+        let (mut tempo, begun) = after(&[64; REMEMBERED]);
+        assert!(!tempo.is_due(1, begun + LULL));
+        assert_eq!(tempo.wait(begun + LULL), LULL);
+        assert!(!tempo.is_due(1, begun + LULL * 3 / 2), "half a lull");
+        assert!(tempo.clone().is_due(1, begun + LULL * 2));
+        for lulls in 2..LONG {
+            assert!(!tempo.is_due(lulls as usize, begun + lulls * LULL), "more");
+        }
+        assert!(
+            tempo.is_due(LONG as usize, begun + LONG * LULL),
+            "but not for ever"
+        );
     }
 
     #[test]
