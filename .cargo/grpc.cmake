@@ -7,5 +7,12 @@
 # version has no setting that leaves it out. So `http_filters_plugin.cc`, which
 # has a function `compression` to register it, is compiled with a macro over that
 # function that passes servers by.
+include_guard()
+
+# A toolchain file of one's own, which this one takes the place of.
+if(DEFINED ENV{CMAKE_TOOLCHAIN_FILE})
+    include("$ENV{CMAKE_TOOLCHAIN_FILE}")
+endif()
+
 set_source_files_properties(src/core/ext/filters/http/http_filters_plugin.cc PROPERTIES COMPILE_OPTIONS
     "-Dcompression(channel, filter)=(channel == GRPC_SERVER_CHANNEL ? void() : compression(channel, filter))")

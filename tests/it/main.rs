@@ -11,6 +11,7 @@ mod cluster_failover;
 mod cluster_faults;
 mod cluster_races;
 mod conversation;
+mod core_build;
 mod durable;
 mod endings;
 mod hostile;

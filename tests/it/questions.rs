@@ -33,7 +33,7 @@ fn a_compressed_frame_is_not_unpacked() {
 
 /// Its filter in gRPC's core, which every message would pass, says in each answer
 /// what it could unpack. Built without `.cargo/grpc.cmake` (`cargo clean --release
-/// -p grpcio-sys` has it built anew) it is there.
+/// -p grpcio-sys` has it built anew), or for another machine, it is there.
 #[test]
 fn a_server_has_nothing_that_compresses() {
     let server = TestServer::start();
