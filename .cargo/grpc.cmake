@@ -14,5 +14,17 @@ if(DEFINED ENV{CMAKE_TOOLCHAIN_FILE})
     include("$ENV{CMAKE_TOOLCHAIN_FILE}")
 endif()
 
+# Where there is a toolchain file, the compilers are left to CMake, which knows the
+# names CC and CXX alone. The flags are still those for the compilers that Cargo's
+# other names choose.
+string(REPLACE "-" "_" target "$ENV{TARGET}")
+foreach(tool CC CXX)
+    foreach(name HOST_${tool} ${tool}_${target} ${tool}_$ENV{TARGET})
+        if(DEFINED ENV{${name}})
+            set(ENV{${tool}} "$ENV{${name}}")
+        endif()
+    endforeach()
+endforeach()
+
 set_source_files_properties(src/core/ext/filters/http/http_filters_plugin.cc PROPERTIES COMPILE_OPTIONS
     "-Dcompression(channel, filter)=(channel == GRPC_SERVER_CHANNEL ? void() : compression(channel, filter))")

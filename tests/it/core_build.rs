@@ -1,54 +1,62 @@
 //! How gRPC's core is built.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-/// What `.cargo/` has under this name.
-fn read(name: &str) -> String {
-    fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(".cargo")
-            .join(name),
-    )
-    .unwrap()
-}
+const CONFIG: &str = include_str!("../../.cargo/config.toml");
+const TOOLCHAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo/grpc.cmake");
 
 /// A toolchain file that is there for every target takes the place of the compilers
 /// that are found for another machine.
 #[test]
 fn the_compilers_for_another_machine_are_cargos() {
-    let config = read("config.toml");
-    let sets = |name: &str| config.lines().any(|l| l.split(" =").next() == Some(name));
-    assert!(sets("HOST_CMAKE_TOOLCHAIN_FILE"), "{config}");
-    assert!(!sets("CMAKE_TOOLCHAIN_FILE"), "{config}");
+    let sets = |name: &str| CONFIG.lines().any(|l| l.split(" =").next() == Some(name));
+    assert!(sets("HOST_CMAKE_TOOLCHAIN_FILE"), "{CONFIG}");
+    assert!(!sets("CMAKE_TOOLCHAIN_FILE"), "{CONFIG}");
 }
 
-#[test]
-fn a_toolchain_file_of_ones_own_counts_too() {
+/// What CMake says of a project that is configured as the core is, in this
+/// environment.
+fn configure(environment: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let own = dir.path().join("own.cmake");
-    let toolchain = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo/grpc.cmake");
-    fs::write(
-        &own,
-        format!("include({})\nset(own yes)\n", toolchain.display()),
-    )
-    .unwrap();
     fs::write(
         dir.path().join("CMakeLists.txt"),
         "cmake_minimum_required(VERSION 3.10)
-        project(own NONE)
-        message(\"own=${own}\")",
+        project(configured NONE)
+        message(\"CC=$ENV{CC} CXX=$ENV{CXX} own=${own}\")",
     )
     .unwrap();
     let output = Command::new("cmake")
         .arg(dir.path())
         .arg("-B")
         .arg(dir.path().join("build"))
-        .arg(format!("-DCMAKE_TOOLCHAIN_FILE={}", toolchain.display()))
-        .env("CMAKE_TOOLCHAIN_FILE", &own)
+        .arg(format!("-DCMAKE_TOOLCHAIN_FILE={TOOLCHAIN}"))
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_toolchain_file_of_ones_own_counts_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own.cmake");
+    fs::write(&own, format!("include({TOOLCHAIN})\nset(own yes)\n")).unwrap();
+    let said = configure(&[("CMAKE_TOOLCHAIN_FILE", own.to_str().unwrap())]);
     assert!(said.contains("own=yes"), "{said}");
+}
+
+/// The flags are for the compilers that are chosen for the target, by any of the
+/// names that Cargo's build scripts know: so CMake must take the same.
+#[test]
+fn the_compilers_are_those_that_were_chosen() {
+    let said = configure(&[
+        ("TARGET", "an-odd-target"),
+        ("CC", "cc"),
+        ("HOST_CC", "host-cc"),
+        ("CC_an_odd_target", "odd-cc"),
+        ("CXX", "c++"),
+        ("HOST_CXX", "host-c++"),
+    ]);
+    assert!(said.contains("CC=odd-cc CXX=host-c++"), "{said}");
 }
