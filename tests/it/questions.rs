@@ -31,6 +31,18 @@ fn a_compressed_frame_is_not_unpacked() {
     assert!(status.message().contains("gzip"), "{status:?}");
 }
 
+/// gRPC's core takes the stream back, which clients call INTERNAL: it looks at the
+/// message neither compressed nor as it is.
+#[test]
+fn a_compression_that_nobody_knows_is_refused() {
+    let server = TestServer::start();
+    for encoding in ["zstd", "snappy", ""] {
+        let mut connection = Http2::connect(&server.address);
+        connection.call_compressed(WHO.name, encoding);
+        connection.until_reset();
+    }
+}
+
 /// Its filter in gRPC's core, which every message would pass, says in each answer
 /// what it could unpack. Built without `.cargo/grpc.cmake` (`cargo clean --release
 /// -p grpcio-sys` has it built anew), or for another machine, it is there.

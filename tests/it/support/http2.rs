@@ -67,6 +67,13 @@ impl Http2 {
         self.frame(1, 4, stream, &headers(path)); // HEADERS, END_HEADERS
     }
 
+    /// Opens a call of this path, as stream 1, that says how its messages are
+    /// compressed.
+    pub fn call_compressed(&mut self, path: &str, encoding: &str) {
+        let encoding = [vec![0], text("grpc-encoding"), text(encoding)].concat();
+        self.frame(1, 4, 1, &[headers(path), encoding].concat());
+    }
+
     /// Opens a call of this path that asks with an empty message, and nothing
     /// more.
     pub fn ask(&mut self, path: &str, stream: u32) {
@@ -77,6 +84,11 @@ impl Http2 {
     /// Reads until the server has begun to answer this stream.
     pub fn until_answered(&mut self, stream: u32) {
         self.until_bytes(&[&[1, 4][..], &stream.to_be_bytes()].concat()); // HEADERS
+    }
+
+    /// Reads until the server has taken stream 1 back for a fault inside it.
+    pub fn until_reset(&mut self) {
+        self.until_bytes(&[3, 0, 0, 0, 0, 1, 0, 0, 0, 2]); // RST_STREAM, INTERNAL_ERROR
     }
 
     /// Opens a `Chat` call and joins.
