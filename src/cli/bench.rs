@@ -46,7 +46,7 @@ pub(super) struct Args {
     cases: Vec<Case>,
     /// Use the server that listens there: HOST:PORT or unix:PATH; to several
     /// that share their rooms, separated by commas, clients go in turn
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = super::parse_server)]
     connect: Vec<String>,
     /// The process of that server, if it is on this machine: its processor
     /// time and memory are told then

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Error, bail};
 use crossbeam_channel::Receiver;
 use log::LevelFilter;
 
@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// The server: HOST:PORT or unix:PATH; several that share their rooms,
     /// separated by commas or given one by one, are tried in turn, also when
     /// one is lost [env: CHITCHAT_SERVER] [default: 127.0.0.1:50052]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = super::parse_server)]
     server: Vec<String>,
     /// The room to join [env: CHITCHAT_ROOM]
     #[arg(long, value_name = "ROOM")]
@@ -149,7 +149,7 @@ impl Args {
             .map(PastAsk::Last)
             .or(self.after.map(PastAsk::After));
         let settings = Settings {
-            servers: super::servers(config.text("server")),
+            servers: super::servers(config.text("server")).map_err(Error::msg)?,
             name,
             id: random_id()?,
             room,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, Error, anyhow, bail};
 
 /// What may be set.
 struct Key {
@@ -21,12 +21,18 @@ struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    Servers,
     Switch,
     When,
 }
 
 const KEYS: [Key; 8] = [
-    Key::new("server", "CHITCHAT_SERVER", "127.0.0.1:50052", Kind::Text),
+    Key::new(
+        "server",
+        "CHITCHAT_SERVER",
+        "127.0.0.1:50052",
+        Kind::Servers,
+    ),
     Key::new("name", "CHITCHAT_NAME", "", Kind::Text),
     Key::new("room", "CHITCHAT_ROOM", "", Kind::Text),
     Key::new("color", "CHITCHAT_COLOR", "auto", Kind::When),
@@ -53,6 +59,10 @@ impl Key {
     fn check(&self, value: &str) -> anyhow::Result<()> {
         let allowed: &[&str] = match self.kind {
             Kind::Text => return Ok(()),
+            Kind::Servers => {
+                let servers = super::servers(value).map(drop).map_err(Error::msg);
+                return servers.with_context(|| format!("{} is «{value}»", self.name));
+            }
             Kind::Switch => &["true", "false"],
             Kind::When => &["auto", "always", "never"],
         };
@@ -212,7 +222,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
             )));
         }
         let value = value_of(value.trim(), key.kind).map_err(fail)?;
-        key.check(&value).map_err(|why| fail(why.to_string()))?;
+        key.check(&value).map_err(|why| fail(format!("{why:#}")))?;
         entries.push(Entry { key, value, line });
     }
     Ok(entries)
@@ -321,6 +331,10 @@ mod tests {
                 "line 1: the value must stand in double quotes",
             ),
             ("name = \"Ann", "line 1: the closing quote is missing"),
+            (
+                "server = \"a:1,\"",
+                "line 1: server is «a:1,»: each server needs an address",
+            ),
             ("name = \"Ann\" x", "line 1: «x» is too much"),
             (
                 "color = \"red\"",

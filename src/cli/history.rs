@@ -12,8 +12,6 @@ use crate::client::{json, shown};
 use crate::rpc::{Access, CallError, Dialler, Keepalive};
 use crate::wire::{HistoryQuery, PastAsk};
 
-const DEFAULT_SERVER: &str = "127.0.0.1:50052";
-
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What may be typed after `chitchat history`.
@@ -27,10 +25,12 @@ pub(super) struct Args {
     #[arg(
         long,
         value_name = "ADDRESS",
-        default_value = DEFAULT_SERVER,
+        value_delimiter = ',',
+        value_parser = super::parse_server,
+        default_value = "127.0.0.1:50052",
         env = "CHITCHAT_SERVER"
     )]
-    server: String,
+    server: Vec<String>,
     /// Only the last so many events, 100,000 at most
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
@@ -63,15 +63,6 @@ impl Args {
         }
     }
 
-    /// As a client takes them: an empty variable is none.
-    fn servers(&self) -> Vec<String> {
-        let named = match self.server.trim() {
-            "" => DEFAULT_SERVER,
-            named => named,
-        };
-        super::servers(named)
-    }
-
     fn print(&self, access: Access) -> Result<(), Failure> {
         let past = self
             .last
@@ -82,7 +73,7 @@ impl Args {
             past,
         };
         let dialled = Dialler::with_access(Keepalive::default(), access)
-            .dial_any(&self.servers(), DIAL_PATIENCE)?;
+            .dial_any(&self.server, DIAL_PATIENCE)?;
         let room = Name::parse_room(&self.room).map_or(self.room.clone(), |n| n.to_string());
         let mut events = dialled.history(&query)?;
         let mut out = io::BufWriter::new(io::stdout().lock());

@@ -94,8 +94,17 @@ fn without_empty_variable(arg: Arg) -> Arg {
 }
 
 /// The addresses in a list of servers that share their rooms.
-fn servers(list: &str) -> Vec<String> {
-    list.split(',').map(|s| s.trim().to_owned()).collect()
+fn servers(list: &str) -> Result<Vec<String>, String> {
+    list.split(',').map(parse_server).collect()
+}
+
+/// One of those addresses. An empty one would be no server's, and be tried like
+/// the others.
+fn parse_server(address: &str) -> Result<String, String> {
+    match address.trim() {
+        "" => Err("each server needs an address: HOST:PORT or unix:PATH".to_owned()),
+        address => Ok(address.to_owned()),
+    }
 }
 
 /// Tells people something on standard error. Without anybody to read it, it is

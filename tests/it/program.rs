@@ -276,6 +276,43 @@ fn an_empty_variable_is_none() {
 }
 
 #[test]
+fn an_empty_address_among_servers_is_refused() {
+    let start = |args: &[&str], server: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_chitchat"));
+        let program = program.args(args).env("CHITCHAT_SERVER", server);
+        program.stdin(Stdio::null()).output().unwrap()
+    };
+    let own = "127.0.0.1:1";
+    for (args, server, expected) in [
+        (&["client", "Alex", "--server", "127.0.0.1:1,"][..], own, 2),
+        (&["client", "Alex", "--server", ""], own, 2),
+        (&["history", "--server", ",127.0.0.1:1"], own, 2),
+        (
+            &["history", "--server", "127.0.0.1:1, ,127.0.0.1:1"],
+            own,
+            2,
+        ),
+        (&["bench", "--connect", "127.0.0.1:1,"], own, 2),
+        (&["history"], "127.0.0.1:1,", 2),
+        (&["client", "Alex"], "127.0.0.1:1,", 1),
+        (&["client", "Alex", "--print-config"], " ", 1),
+    ] {
+        let output = start(args, server);
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(code(output.status), expected, "{args:?}: {words}");
+        let why = "each server needs an address: HOST:PORT or unix:PATH";
+        assert!(words.contains(why), "{args:?}: {words}");
+    }
+    let args = ["client", "Alex", "--print-config", "--server", "a:1, b:2"];
+    let output = start(&[&args[..], &["--server", "c:3"]].concat(), own);
+    let settings = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        settings.starts_with("server = \"a:1,b:2,c:3\""),
+        "{settings}"
+    );
+}
+
+#[test]
 fn limits_with_which_nobody_could_stay_are_refused() {
     for option in [
         "--keepalive",
