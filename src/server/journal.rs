@@ -187,6 +187,11 @@ impl Journal {
         drop(calls);
     }
 
+    /// Closes the history, whatever waits to be kept.
+    pub(super) fn close(&self) {
+        self.keeper().history = None;
+    }
+
     fn keeper(&self) -> MutexGuard<'_, Keeper> {
         (self.keeper.lock()).unwrap_or_else(PoisonError::into_inner)
     }

@@ -213,6 +213,13 @@ impl House {
         self.journal.hand_over(Message::Quit);
         self.journal.ring();
     }
+
+    /// The same for a server that does not come to serve. The history is closed
+    /// when this returns, for the process may end then.
+    fn give_up(&self) {
+        self.journal.close();
+        self.close_journal();
+    }
 }
 
 /// A server that serves. It goes on until [`stop`](Self::stop).
@@ -316,13 +323,13 @@ impl Server {
             &house,
         )
         .listen(&settings.listen)
-        .inspect_err(|_| house.close_journal())?;
+        .inspect_err(|_| house.give_up())?;
         report::start(&listening.addresses().join(", "), house.order.log_id());
         let scrape = settings
             .metrics
             .map(|address| Scrape::start(&address, &house))
             .transpose()
-            .inspect_err(|_| house.close_journal())?;
+            .inspect_err(|_| house.give_up())?;
         // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
         let broken = health.clone();

@@ -26,6 +26,25 @@ fn a_port_that_is_taken_is_a_clear_error() {
 }
 
 #[test]
+fn a_server_that_cannot_listen_leaves_its_store_closed() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    for (listen, metrics) in [(&*taken, free), (free, &*taken)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", dir.path().join("rooms.db").display());
+        let listening = ["--listen", listen, "--metrics", metrics];
+        let args = [&["server", "--store", &store], &listening[..]].concat();
+        let (status, _, err) = Program::start(&args).end();
+        assert_eq!(code(status), 1, "{err:?}");
+        let left = std::fs::read_dir(dir.path()).unwrap();
+        let mut left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["rooms.db", "rooms.db.lock"], "{listen} {metrics}");
+    }
+}
+
+#[test]
 fn a_second_server_does_not_steal_the_port_of_the_first() {
     let (_first, address) = Program::server(&[]);
     let (status, _, err) =
