@@ -10,8 +10,8 @@
 mod ask;
 mod colour;
 mod command;
-mod enter;
 mod helper;
+mod join;
 mod known;
 mod modes;
 mod paint;
@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use jiff::tz::TimeZone;
@@ -34,16 +34,14 @@ use rustyline::{ColorMode, CompletionType, Config, Editor, EventHandler, KeyEven
 
 use super::{End, MOST_WAITING, Participant, SayError, Settings, Voice};
 use crate::chat::{DEFAULT_ROOM, MAX_TEXT_CHARS, Name};
-use crate::rpc::Code;
 use ask::{Asker, Question};
 use command::{COMMANDS, Typed};
-use enter::enter;
 use helper::{ClearOrLeave, Typing};
 use known::Known;
 use modes::KeyByKey;
 use paint::Painter;
 use reflow::Reflow;
-use screen::{NextRoom, Screen, Show};
+use screen::{Screen, Show};
 use stage::Stage;
 
 pub use colour::Colours;
@@ -56,10 +54,6 @@ const MANY_LINES: usize = 3;
 /// What does not follow an Escape within so many milliseconds is a key of its
 /// own. Until then nothing is printed.
 const SEQUENCE_MS: u16 = 500;
-
-/// How long to wait for the end in a room that was left: nothing is shown
-/// meanwhile, and the end may wait for that.
-const LEAVING: Duration = Duration::from_secs(5);
 
 /// Lines kept between runs.
 const HISTORY_LINES: usize = 1000;
@@ -419,79 +413,6 @@ impl Main {
             lines.push_str(&self.painter.notice(more));
         }
         self.tell(lines);
-    }
-
-    /// Joins the other room first and then leaves this one: whoever is not let
-    /// in there stays here.
-    fn join(&mut self, room: &str, all: &mut Vec<Participant>) -> Done {
-        let again = || Done::Again(format!("/join {room}"));
-        let name = match Name::parse_room(room) {
-            Ok(name) => name,
-            Err(why) => {
-                self.tell(self.painter.wrong(&format!("/join: {why}")));
-                return again();
-            }
-        };
-        if Name::parse_room(&self.settings.room).is_ok_and(|here| here.folded() == name.folded()) {
-            self.tell(self.painter.notice("you are there"));
-            return Done::Well;
-        }
-        let settings = Settings {
-            room: name.to_string(),
-            past: None,
-            ..self.settings.clone()
-        };
-        // A program that has no participant left takes no lines.
-        let Some((here, left)) = all.split_last() else {
-            return again();
-        };
-        let another = || enter(here.start_another(settings.clone()), &settings);
-        let entered = match another() {
-            // Perhaps by this very client, which was there a moment ago.
-            Err((_, Some(Code::ALREADY_EXISTS))) if !left.is_empty() => {
-                for participant in left {
-                    participant.voice().wait_for_end(LEAVING);
-                }
-                another()
-            }
-            entered => entered,
-        };
-        let entered = match entered {
-            // There the room's clock is too far behind this one: it takes
-            // somebody who has seen nothing yet.
-            Err((_, Some(Code::INVALID_ARGUMENT))) => {
-                enter(Participant::start(settings.clone()), &settings)
-            }
-            entered => entered,
-        };
-        let (participant, happenings, first) = match entered {
-            Ok(entered) => entered,
-            Err((why, _)) => {
-                self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
-                // Typed for the other room, it is neither said in this one nor
-                // part of the command.
-                let ahead = modes::typed_ahead();
-                return match ahead.trim() {
-                    "" => again(),
-                    text => Done::Again(text.to_owned()),
-                };
-            }
-        };
-        let before = std::mem::replace(&mut self.voice, participant.voice());
-        self.settings = settings;
-        all.retain(|p| !p.voice().is_over());
-        all.push(participant);
-        let shown = shown_room(&self.settings.room);
-        // Before the other room can end: then the screen knows what follows.
-        let _ = self.show.send(Show::Room(NextRoom {
-            happenings,
-            voice: self.voice.clone(),
-            room: self.settings.room.clone(),
-            first,
-            words: self.painter.notice(&format!("from here on {shown}")),
-        }));
-        before.leave();
-        Done::Well
     }
 
     /// Keeps a typed line for later runs, if that is wanted.
