@@ -120,6 +120,40 @@ fn what_was_typed_for_a_room_that_lets_nobody_in_is_said_nowhere() {
 }
 
 #[test]
+fn what_comes_with_the_enter_of_a_join_that_fails_is_no_part_of_the_room() {
+    let server = TestServer::with(|s| s.max_rooms = 1);
+    let alex = Tmux::client(90, 24, "Alex", &server.address, "");
+    let aske = Peer::join(&server.address, "Aske", 1);
+    alex.wait_for("Aske joined");
+    let long = "x".repeat(33);
+    for (room, why) in [("another", "opens no more"), (&long, "at most 32")] {
+        let command = format!("Alex> /join {room}");
+        let two_rows = "a secret of theirs ".repeat(5);
+        let typed = [
+            ("a secrex\u{7f}t", "Alex> a secret"),
+            ("a secret\rand another", "Alex> a secret\nand another"),
+            ("\r\r", &command),
+            (&two_rows, "\n of theirs"),
+        ];
+        for (n, (ahead, left)) in (1..).zip(typed) {
+            alex.text(&format!("/join {room}\r{ahead}"));
+            alex.wait_until(left, |screen| {
+                screen.matches(why).count() == n && screen.ends_with(left)
+            });
+            alex.keys(&["C-c"]);
+            alex.wait_for_line("Alex>");
+            assert!(!alex.all().contains("secret"), "{}", alex.all());
+        }
+    }
+    alex.line("hello");
+    let heard = aske.until("the line", |e| e.text == "hello");
+    assert!(
+        heard.iter().all(|e| !e.text.contains("secret")),
+        "{heard:#?}"
+    );
+}
+
+#[test]
 fn where_a_room_cannot_be_opened_the_client_says_so_and_stays() {
     let server = TestServer::with(|s| s.max_rooms = 1);
     let alex = Tmux::client(80, 24, "Alex", &server.address, "");

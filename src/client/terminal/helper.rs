@@ -22,7 +22,7 @@ use super::known::Known;
 use super::paint::Painter;
 use super::reflow::Reflow;
 use super::screen::BACK;
-use super::stage::Stage;
+use super::stage::{self, Stage};
 use crate::chat::MAX_TEXT_CHARS;
 
 /// The counter is shown when fewer characters than this are left.
@@ -34,6 +34,8 @@ pub(super) struct Typing {
     pub(super) known: Arc<Known>,
     /// A question is asked; its answer is not a message.
     pub(super) asking: bool,
+    /// The line ends where the editor has no more keys that it has read.
+    pub(super) only_what_is_there: bool,
     /// The line is complete and at this very draw disappears: its echo will
     /// stand in its place.
     pub(super) vanishes: Cell<bool>,
@@ -74,7 +76,12 @@ impl Hinter for Typing {
     fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Counter> {
         // The first thing that the editor asks once the terminal is its own.
         match self.stage.editing() {
-            true => self.reflow.begin(),
+            true => {
+                self.reflow.begin();
+                if self.only_what_is_there {
+                    stage::interrupt();
+                }
+            }
             false => self.reflow.mend(line, pos),
         }
         if self.asking {

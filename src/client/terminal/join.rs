@@ -1,12 +1,12 @@
 //! `/join`: the way into another room.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use super::screen::{NextRoom, Show};
-use super::{Done, Main, modes, shown_room};
+use super::{Done, LineEditor, Main, erase_row, modes, shown_room};
 use crate::chat::Name;
 use crate::client::{Happening, Participant, Settings};
 use crate::rpc::{CallError, Code};
@@ -21,18 +21,52 @@ type Entered = (Participant, Receiver<Happening>, Happening);
 impl Main {
     /// Joins the other room first and then leaves this one: whoever is not let
     /// in there stays here.
-    pub(super) fn join(&mut self, room: &str, all: &mut Vec<Participant>) -> Done {
-        let again = || Done::Again(format!("/join {room}"));
-        let name = match Name::parse_room(room) {
-            Ok(name) => name,
-            Err(why) => {
-                self.tell(self.painter.wrong(&format!("/join: {why}")));
-                return again();
-            }
+    pub(super) fn join(
+        &mut self,
+        room: &str,
+        editor: &mut LineEditor,
+        all: &mut Vec<Participant>,
+    ) -> Done {
+        let Err(why) = self.go(room, all) else {
+            return Done::Well;
         };
+        // Typed for the other room, it is neither said in this one nor part of
+        // the command.
+        let ahead = self.read_ahead(editor) + &modes::typed_ahead();
+        self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
+        match ahead.trim() {
+            "" => Done::Again(format!("/join {room}")),
+            text => Done::Again(text.to_owned()),
+        }
+    }
+
+    /// What the editor has read behind the line that it gave. It keeps that for
+    /// the next one, so it is asked for one that ends where nothing is left.
+    fn read_ahead(&self, editor: &mut LineEditor) -> String {
+        let mut ahead = String::new();
+        loop {
+            let read = read_what_is_there(editor);
+            self.stage.between();
+            match read {
+                // There was an Enter.
+                Ok(line) => {
+                    erase_row(editor);
+                    ahead.push_str(&line);
+                    ahead.push('\n');
+                }
+                Err(_) => {
+                    erase_line(editor);
+                    return ahead + &self.known.take_line();
+                }
+            }
+        }
+    }
+
+    fn go(&mut self, room: &str, all: &mut Vec<Participant>) -> Result<(), String> {
+        let name = Name::parse_room(room).map_err(|why| why.to_string())?;
         if Name::parse_room(&self.settings.room).is_ok_and(|here| here.folded() == name.folded()) {
             self.tell(self.painter.notice("you are there"));
-            return Done::Well;
+            return Ok(());
         }
         let settings = Settings {
             room: name.to_string(),
@@ -41,7 +75,7 @@ impl Main {
         };
         // A program that has no participant left takes no lines.
         let Some((here, left)) = all.split_last() else {
-            return again();
+            return Err("left".to_owned());
         };
         let another = || enter(here.start_another(settings.clone()), &settings);
         let entered = match another() {
@@ -62,19 +96,7 @@ impl Main {
             }
             entered => entered,
         };
-        let (participant, happenings, first) = match entered {
-            Ok(entered) => entered,
-            Err((why, _)) => {
-                self.tell(self.painter.wrong(&format!("/join {room}: {why}")));
-                // Typed for the other room, it is neither said in this one nor
-                // part of the command.
-                let ahead = modes::typed_ahead();
-                return match ahead.trim() {
-                    "" => again(),
-                    text => Done::Again(text.to_owned()),
-                };
-            }
-        };
+        let (participant, happenings, first) = entered.map_err(|(why, _)| why)?;
         let before = std::mem::replace(&mut self.voice, participant.voice());
         self.settings = settings;
         all.retain(|p| !p.voice().is_over());
@@ -89,8 +111,31 @@ impl Main {
             words: self.painter.notice(&format!("from here on {shown}")),
         }));
         before.leave();
-        Done::Well
+        Ok(())
     }
+}
+
+fn read_what_is_there(editor: &mut LineEditor) -> rustyline::Result<String> {
+    let only = |editor: &mut LineEditor, only| {
+        if let Some(typing) = editor.helper_mut() {
+            typing.only_what_is_there = only;
+        }
+    };
+    only(editor, true);
+    let read = editor.readline("");
+    only(editor, false);
+    read
+}
+
+/// The rows of a line that the editor has left as it was, taken back.
+fn erase_line(editor: &LineEditor) {
+    let rows = editor
+        .helper()
+        .map_or(0, |typing| typing.reflow.rows_below())
+        + 1;
+    let mut out = io::stdout();
+    // Without a terminal there is nothing to tidy.
+    let _ = write!(out, "\x1b[{rows}A\r\x1b[J").and_then(|()| out.flush());
 }
 
 /// Waits until a participant is in its room, or the last of the servers has

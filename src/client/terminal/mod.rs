@@ -80,6 +80,7 @@ pub fn run(
         stage: stage.clone(),
         known: known.clone(),
         asking: false,
+        only_what_is_there: false,
         vanishes: Cell::new(false),
         searching: Cell::new(false),
         announced: Cell::new(false),
@@ -311,7 +312,7 @@ impl Main {
             Ok(Typed::Nothing) => Done::Well,
             Ok(Typed::Quit) => Done::Leave,
             Ok(Typed::Say { to, text }) => self.say(&text, &to, line),
-            Ok(Typed::Join(room)) => self.join(&room, all),
+            Ok(Typed::Join(room)) => self.join(&room, editor, all),
             Ok(Typed::Help) => {
                 self.help();
                 Done::Well

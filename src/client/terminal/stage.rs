@@ -13,12 +13,20 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 
 /// How long to wait for the line to end before the next signal. A signal can
 /// come a moment before the editor listens, and is then lost.
 const SIGNAL_AGAIN: Duration = Duration::from_millis(100);
+
+/// Ends the line that the editor has begun on this thread. It first takes the
+/// keys that it has read, and no others.
+pub(super) fn interrupt() {
+    if let Err(why) = raise(Signal::SIGINT) {
+        log::warn!("cannot end the line being typed: {why}");
+    }
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Turn {
