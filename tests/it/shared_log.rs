@@ -1,11 +1,11 @@
-//! The log in Redis by itself: places, groups, the bell, leases, snapshots,
-//! against a real redis-server.
+//! The log in Redis by itself: places, groups, the bell and leases, against a
+//! real redis-server.
 
 use std::time::Duration;
 
-use chitchat::chat::{Command, Deed, MAX_AHEAD, MemberKey, Name, Room, RoomId, first_of};
+use chitchat::chat::{Command, Deed, MAX_AHEAD, MemberKey, Name, first_of};
 use chitchat::history::shared::{
-    Appender, Entry, Follower, Leases, Proposal, Rung, SharedError, SharedLog, Snapshot,
+    Appender, Entry, Follower, Leases, Proposal, Rung, SharedError, SharedLog,
 };
 
 use crate::support::{DEADLINE, Redis};
@@ -13,11 +13,11 @@ use crate::support::{DEADLINE, Redis};
 /// Shorter than an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-fn open(redis: &Redis) -> SharedLog {
+pub fn open(redis: &Redis) -> SharedLog {
     SharedLog::open(&redis.store(), 8).expect("it opens")
 }
 
-fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
+pub fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
     let key = MemberKey(first_of(log.server()));
     Proposal {
         room,
@@ -35,7 +35,7 @@ fn say(log: &SharedLog, room: u32, text: &str, sent: i64) -> Proposal {
     }
 }
 
-fn open_room(appender: &mut Appender, name: &str) {
+pub fn open_room(appender: &mut Appender, name: &str) {
     let name = Name::parse(name).expect("a name");
     appender.open_room(&name, 100).expect("Redis is there");
 }
@@ -48,12 +48,12 @@ fn texts(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(text).collect()
 }
 
-fn read(follower: &mut Follower, room: u32, after: i64) -> Vec<Entry> {
+pub fn read(follower: &mut Follower, room: u32, after: i64) -> Vec<Entry> {
     let mut pages = follower.read(&[(room, after)]).expect("Redis is there");
     pages.remove(0).0
 }
 
-fn times(entries: &[Entry]) -> Vec<i64> {
+pub fn times(entries: &[Entry]) -> Vec<i64> {
     entries.iter().map(|entry| entry.time).collect()
 }
 
@@ -365,172 +365,6 @@ fn all_servers_remember_as_many_as_the_first_one_said() {
     open(&redis);
     let other = SharedLog::open(&redis.store(), 1000).expect("it opens");
     assert_eq!(other.most_remembered(), 8);
-}
-
-#[test]
-fn a_room_begins_at_a_snapshot_and_every_command_after_it_is_there() {
-    let Some(redis) = Redis::start() else { return };
-    let log = open(&redis);
-    let mut appender = Appender::new(log.clone());
-    open_room(&mut appender, "ops");
-    let mut follower = Follower::connect(&log).expect("Redis is there");
-    let id = follower.rooms().expect("Redis is there").remove(0);
-    let nothing = follower.beginning(&id).expect("Redis is there");
-    assert_eq!(nothing, Snapshot::of_nothing(&id, 8));
-
-    let mut room = Room::from(nothing.room);
-    let mut kept = Vec::new();
-    for _ in 0..30 {
-        let group: Vec<_> = (0..10).map(|_| say(&log, 1, "x", 0)).collect();
-        appender.append(&group, |_| 0, 0).expect("Redis is there");
-        for entry in read(&mut follower, 1, room.clock()) {
-            room.obey(entry.time, &entry.command);
-        }
-        let snapshot = Snapshot {
-            room: room.snapshot(),
-            number: room.clock() as u64,
-            group: "1/1".to_owned(),
-            events: 3,
-            wall_ms: 5,
-        };
-        // It must keep 100 commands.
-        let now = room.clock();
-        follower
-            .keep_snapshot(&snapshot, |old| old.room.clock <= now - 100)
-            .expect("Redis is there");
-        kept.push(snapshot);
-        let begin = follower.beginning(&id).expect("Redis is there");
-        let first = begin.room.clock;
-        assert!(first == 0 || kept.contains(&begin), "{begin:?}");
-        // as far as the snapshots between allow
-        assert!(
-            first <= (now - 100).max(0) && first >= now - 160,
-            "{first} at {now}"
-        );
-        let left = read(&mut follower, 1, 0);
-        assert_eq!(times(&left), (first + 1..=now).collect::<Vec<_>>());
-    }
-    let snapshots: usize = redis
-        .cli(&["ZCARD", "chitchat:begin:1"])
-        .parse()
-        .expect("a number");
-    assert!(snapshots <= 12, "{snapshots}");
-}
-
-/// Something is said so many times, and a snapshot made of the room then. What
-/// it holds does not matter here.
-fn snapshot_after(appender: &mut Appender, log: &SharedLog, id: &RoomId, time: i64) -> Snapshot {
-    let group: Vec<_> = (0..10).map(|_| say(log, 1, "x", 0)).collect();
-    appender.append(&group, |_| 0, 0).expect("Redis is there");
-    let mut snapshot = Snapshot::of_nothing(id, 8);
-    snapshot.room.clock = time;
-    snapshot.number = time as u64;
-    snapshot
-}
-
-#[test]
-fn a_snapshot_that_is_kept_late_is_not_put_before_what_was_trimmed() {
-    let Some(redis) = Redis::start() else { return };
-    let log = open(&redis);
-    let mut appender = Appender::new(log.clone());
-    open_room(&mut appender, "ops");
-    let mut one = Follower::connect(&log).expect("Redis is there");
-    let (way, store) = redis.way();
-    let far = SharedLog::open(&store, 8).expect("it opens");
-    let mut other = Follower::connect(&far).expect("Redis is there");
-    let id = one.rooms().expect("Redis is there").remove(0);
-    let [early, next, last] =
-        [10, 20, 30].map(|time| snapshot_after(&mut appender, &log, &id, time));
-    // Between its look at the list, which is empty, and what it puts there,
-    // another moves the beginning twice.
-    let (then, at_last) = (next.clone(), last.clone());
-    way.before(
-        |r| r.contains("chitchat:begin:1") && !r.contains("ZRANGE"),
-        move || {
-            for snapshot in [then, at_last] {
-                one.keep_snapshot(&snapshot, |_| true)
-                    .expect("Redis is there");
-            }
-        },
-    );
-    let begins_at_last = |other: &mut Follower| {
-        let begins = other.beginning(&id).expect("Redis is there");
-        assert_eq!(begins, last);
-        assert!(read(other, 1, begins.room.clock).is_empty());
-        assert_eq!(redis.cli(&["ZCARD", "chitchat:begin:1"]), "1");
-    };
-    other
-        .keep_snapshot(&early, |_| false)
-        .expect("Redis is there");
-    begins_at_last(&mut other);
-    // And where the list is there.
-    other
-        .keep_snapshot(&next, |_| true)
-        .expect("Redis is there");
-    begins_at_last(&mut other);
-}
-
-#[test]
-fn a_snapshot_is_the_whole_room() {
-    let Some(redis) = Redis::start() else { return };
-    let log = open(&redis);
-    let mut appender = Appender::new(log.clone());
-    open_room(&mut appender, "ops");
-    let mut follower = Follower::connect(&log).expect("Redis is there");
-    let id: RoomId = follower.rooms().expect("Redis is there").remove(0);
-    let mut room = Room::from(Snapshot::of_nothing(&id, 8).room);
-    let command = |session, deed| Command {
-        session,
-        wall_ms: 1,
-        deed,
-    };
-    let join = |name: &str, secret: Option<u8>, fresh| Deed::Join {
-        id: 0,
-        name: Name::parse(name).expect("a name"),
-        secret: secret.map(|byte| chitchat::chat::Secret([byte; 32])),
-        sent: 0,
-        fresh: MemberKey(fresh),
-    };
-    room.obey(1, &command(1, join("Ålex \"x\"", Some(1), u64::MAX)));
-    room.obey(2, &command(2, join("Aske", None, 8)));
-    room.obey(3, &command(3, join("Bob", Some(2), 9)));
-    room.obey(4, &command(u64::MAX, join("Eve", Some(3), 10)));
-    let key = MemberKey(9);
-    room.obey(
-        5,
-        &command(
-            1,
-            Deed::Lose {
-                key: MemberKey(u64::MAX),
-            },
-        ),
-    );
-    room.obey(
-        6,
-        &command(
-            3,
-            Deed::Leave {
-                key,
-                sent: 0,
-                is_cut: false,
-            },
-        ),
-    );
-    let snapshot = Snapshot {
-        room: room.snapshot(),
-        number: 6,
-        group: "1/1".to_owned(),
-        events: 3,
-        wall_ms: 5,
-    };
-    assert_eq!(
-        (snapshot.room.members.len(), snapshot.room.remembered.len()),
-        (3, 1)
-    );
-    follower
-        .keep_snapshot(&snapshot, |_| true)
-        .expect("Redis is there");
-    assert_eq!(follower.beginning(&id).expect("Redis is there"), snapshot);
 }
 
 #[test]
