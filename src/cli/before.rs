@@ -12,7 +12,8 @@ An event is written as
   NAME:LINE    the line with this number in the log of a process: «Server», or
                a participant's name; instead of the name the file may be named
 
-Exit codes: 0 answered; 2 the logs cannot be read or do not tell of the events.";
+Exit codes: 0 answered; 2 the logs cannot be read or do not tell of the events, or
+the answer cannot be written.";
 
 /// What may be typed after `chitchat before`.
 #[derive(Debug, clap::Args)]
@@ -35,13 +36,10 @@ impl Before {
     /// concurrently with it, and the chain that shows it.
     ///
     /// # Errors
-    /// The answer cannot be written.
+    /// None: what is wrong is exit code 2.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.answer() {
-            Ok(words) => print(words.as_bytes())?,
-            Err(error) => return Ok(unreadable(error)),
-        }
-        Ok(ExitCode::SUCCESS)
+        let told = self.answer().and_then(|words| print(words.as_bytes()));
+        Ok(told.map_or_else(unreadable, |()| ExitCode::SUCCESS))
     }
 
     fn answer(&self) -> anyhow::Result<String> {

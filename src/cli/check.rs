@@ -35,9 +35,7 @@ impl Check {
         };
         let verdict = Verdict::of(&trace);
         if let Err(error) = print(verdict.words().as_bytes()) {
-            return Ok(unreadable(
-                anyhow::Error::from(error).context("cannot write"),
-            ));
+            return Ok(unreadable(error));
         }
         Ok(ExitCode::from(u8::from(!verdict.holds())))
     }
@@ -57,17 +55,17 @@ pub(super) fn read(
     Ok((trace, room))
 }
 
-/// Says why there is no verdict: that is exit code 2.
+/// Says why there is no verdict, diagram or answer: that is exit code 2.
 pub(super) fn unreadable(error: anyhow::Error) -> ExitCode {
     super::tell(&format!("{error:#}"));
     ExitCode::from(2)
 }
 
 /// Writes to standard output. Whoever stops reading has read enough.
-pub(super) fn print(bytes: &[u8]) -> io::Result<()> {
+pub(super) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => result.context("cannot write"),
     }
 }

@@ -54,22 +54,19 @@ impl Diagram {
     /// Draws the diagram.
     ///
     /// # Errors
-    /// It cannot be written to standard output.
+    /// None: what is wrong is exit code 2.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let (drawn, format) = match self.draw() {
             Ok(drawn) => drawn,
             Err(error) => return Ok(unreadable(error)),
         };
-        match &self.output {
-            None => print(drawn.text.as_bytes())?,
-            Some(path) => {
-                let written = fs::write(path, &drawn.text);
-                if let Err(error) =
-                    written.with_context(|| format!("cannot write {}", path.display()))
-                {
-                    return Ok(unreadable(error));
-                }
-            }
+        let written = match &self.output {
+            None => print(drawn.text.as_bytes()),
+            Some(path) => fs::write(path, &drawn.text)
+                .with_context(|| format!("cannot write {}", path.display())),
+        };
+        if let Err(error) = written {
+            return Ok(unreadable(error));
         }
         if let Some(left_out) = &drawn.left_out {
             super::tell(left_out);

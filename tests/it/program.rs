@@ -332,7 +332,7 @@ fn limits_with_which_nobody_could_stay_are_refused() {
 }
 
 #[test]
-fn logs_are_read_from_a_pipe_and_a_verdict_that_cannot_be_written_is_none() {
+fn logs_are_read_from_a_pipe_and_what_is_made_of_them_is_written_or_code_2() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("server.log").display().to_string();
     let (server, address) = Program::server(&["--log-file", &log]);
@@ -345,6 +345,11 @@ fn logs_are_read_from_a_pipe_and_a_verdict_that_cannot_be_written_is_none() {
     for (script, expected) in [
         (format!("cat {log} | {program} check /dev/stdin"), 0),
         (format!("{program} check {log} >/dev/full 2>/dev/null"), 2),
+        (format!("{program} diagram {log} >/dev/full 2>/dev/null"), 2),
+        (
+            format!("{program} before 2 3 {log} >/dev/full 2>/dev/null"),
+            2,
+        ),
     ] {
         let status = Command::new("sh")
             .args(["-c", &script])
