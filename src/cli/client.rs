@@ -94,7 +94,8 @@ pub(super) struct Args {
 
 const AFTER_HELP: &str = "\
 At a terminal lines are edited, and /help lists the commands. Otherwise each
-line of the standard input is sent as it is; «exit», its end and Ctrl-C leave.
+line of the standard input is sent, commands too, without the space at its ends;
+empty ones are not. «exit», the end of the input and Ctrl-C leave.
 
 Settings of the command line go before those of the environment, and those
 before the file, in which they have the same names: server = \"chat.example:50052\",

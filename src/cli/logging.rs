@@ -25,7 +25,7 @@ pub(super) struct LogArgs {
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
     /// What to log: error, warn, info, debug (each delivery of the server) or
-    /// trace [default: info, or RUST_LOG]
+    /// trace [default: RUST_LOG, or else info; on a terminal a client's is warn]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LevelFilter>,
 }
