@@ -84,6 +84,10 @@ pub(super) fn server(env: &Arc<Environment>, limits: ConnectionLimits) -> Channe
             c"grpc.compression_enabled_algorithms_bitset".to_owned(),
             UNCOMPRESSED,
         )
+        // What a stream sends faster than it is read waits in the core, as much as
+        // its window lets through: 64 KiB, if the core does not widen that to up to
+        // 32 MiB for each stream of a fast client.
+        .http2_bdp_probe(false)
         // Ours is looked at where a frame is read. The core's own, at every
         // message in both directions, would take a fifth of the processor time.
         .max_receive_message_len(-1)

@@ -446,3 +446,15 @@ fn of_those_who_left_only_so_many_are_recognised() {
         assert_eq!(heard[0].kind, first, "{remembered}: {heard:?}");
     }
 }
+
+/// What it cannot say yet waits in the client, and not in the server.
+#[test]
+fn a_slowed_member_does_not_fill_the_servers_memory() {
+    let server = TestServer::with(|s| s.rate = Some(HARDLY_EVER));
+    let mut connection = Http2::connect(&server.address);
+    connection.join("Alex", 1);
+    let words = [&[0x2a, 100][..], &[b'x'; 100], &[0x40, 1]].concat(); // msg, type
+    let message = [&[0, 0, 0, 0, words.len() as u8][..], &words].concat();
+    let let_in = connection.send_all_that_is_let_in(&message.repeat(100), 32 << 20);
+    assert!(let_in < 4 << 20, "{let_in}");
+}
