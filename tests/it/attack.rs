@@ -10,7 +10,7 @@ use chitchat::wire::{
 };
 
 use crate::metrics::http;
-use crate::support::{Http2, Peer, Program, sooner_or_later};
+use crate::support::{Http2, Peer, Program};
 
 /// Nobody serves it, so it has no handler.
 const NO_METHOD: &str = "/itu.chitchat.ChatService/Nothing";
@@ -185,9 +185,6 @@ fn who_floods_is_cut_off_when_all_descriptors_are_taken_too() {
     let attacker = Http2::connect(address);
     attacker.reader().read_exact(&mut [0]).unwrap(); // it has been accepted
     let _others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    let numbers = format!("/proc/{}/fd", server.id());
-    sooner_or_later("all descriptors to be taken", || {
-        std::fs::read_dir(&numbers).unwrap().count() >= MOST
-    });
+    server.wait_for_full_descriptors(MOST);
     reset_until_cut_off(attacker, CHAT.name);
 }

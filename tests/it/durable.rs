@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::talk::{Talk, line, server_times_rise};
 use crate::support::{
-    DEADLINE, Http2, Peer, Program, Random, TestServer, fixed_port, join, sooner_or_later,
-    with_secret,
+    DEADLINE, Http2, Peer, Program, Random, TestServer, fixed_port, join, with_secret,
 };
 
 /// Long enough for every client to come back.
@@ -493,10 +492,7 @@ fn the_past_can_be_read_when_no_descriptor_is_left() {
     let dialler = Dialler::new(Keepalive::default());
     let dialled = dialler.dial(address, DEADLINE).unwrap();
     let _others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    let numbers = format!("/proc/{}/fd", server.id());
-    sooner_or_later("all descriptors to be taken", || {
-        std::fs::read_dir(&numbers).unwrap().count() >= MOST
-    });
+    server.wait_for_full_descriptors(MOST);
     let read = || {
         let past = Some(PastAsk::Last(EVENTS as u32));
         let room = String::new();

@@ -266,10 +266,7 @@ fn the_metrics_are_there_again_when_descriptors_are() {
     let address = line.trim_start_matches("listening on ");
     let metrics = server.metrics_address();
     let others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    let numbers = format!("/proc/{}/fd", server.id());
-    sooner_or_later("all descriptors to be taken", || {
-        std::fs::read_dir(&numbers).unwrap().count() >= MOST
-    });
+    server.wait_for_full_descriptors(MOST);
     let _waits = TcpStream::connect(&metrics).unwrap();
     server.wait_for_error("nobody can ask for the metrics now");
     drop(others);

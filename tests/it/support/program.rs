@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::{DEADLINE, Redis};
+use super::{DEADLINE, Redis, sooner_or_later};
 
 /// The exit code of a program.
 pub fn code(status: ExitStatus) -> i32 {
@@ -101,6 +101,20 @@ impl Program {
     /// Its number as a process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until all of its descriptors are taken, of which it may have `most`,
+    /// and not only for a moment: those with which it looks at its own threads are
+    /// free again before anybody notices.
+    pub fn wait_for_full_descriptors(&self, most: usize) {
+        let numbers = format!("/proc/{}/fd", self.id());
+        sooner_or_later("all descriptors to be taken", || {
+            let numbers = std::fs::read_dir(&numbers).expect("it runs");
+            let links = numbers.filter_map(|n| std::fs::read_link(n.ok()?.path()).ok());
+            let lasting =
+                links.filter(|to| !to.components().any(|part| part.as_os_str() == "task"));
+            lasting.count() >= most
+        });
     }
 
     pub fn type_line(&mut self, line: &str) {
