@@ -108,32 +108,34 @@ impl Http2 {
             }
             self.frame(6, 0, 0, &[0; 8]); // PING
             loop {
-                let mut head = [0; 9];
-                self.0.read_exact(&mut head).expect("a frame");
-                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-                self.0.read_exact(&mut payload).expect("all of it");
-                let number = |at: usize| {
-                    i64::from(u32::from_be_bytes(payload[at..at + 4].try_into().unwrap()))
-                };
-                match (head[3], head[4]) {
+                let (kind, flags, stream, payload) = self.read_frame();
+                match (kind, flags) {
                     (4, 0) => {
                         // SETTINGS
                         self.frame(4, 1, 0, &[]);
-                        for at in (0..payload.len()).step_by(6) {
-                            if payload[at..at + 2] == [0, 4] {
-                                // SETTINGS_INITIAL_WINDOW_SIZE
-                                windows[1] += number(at + 2) - first;
-                                first = number(at + 2);
-                            }
+                        for setting in payload.chunks(6).filter(|s| s[..2] == [0, 4]) {
+                            // SETTINGS_INITIAL_WINDOW_SIZE
+                            windows[1] += number(&setting[2..]) - first;
+                            first = number(&setting[2..]);
                         }
                     }
                     (6, 0) => self.frame(6, 1, 0, &payload),
                     (6, _) => break,
-                    (8, _) => windows[usize::from(head[8])] += number(0), // WINDOW_UPDATE
+                    (8, _) => windows[stream] += number(&payload), // WINDOW_UPDATE
                     _ => {}
                 }
             }
         }
+    }
+
+    /// The next frame: its kind, its flags, its stream, which is none beyond 255,
+    /// and its payload.
+    fn read_frame(&mut self) -> (u8, u8, usize, Vec<u8>) {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).expect("a frame");
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        self.0.read_exact(&mut payload).expect("all of it");
+        (head[3], head[4], usize::from(head[8]), payload)
     }
 
     /// Opens a `Chat` call and joins.
@@ -175,6 +177,10 @@ impl Http2 {
         }
         seen
     }
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    u32::from_be_bytes(bytes.try_into().expect("four bytes")).into()
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
