@@ -1,7 +1,6 @@
 //! Attacks, bounded in time and on loopback: what they cost those who behave.
 
 use std::io::Read;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -175,16 +174,9 @@ fn who_is_cut_off_takes_no_lock_of_the_history_along() {
 #[cfg_attr(not(target_os = "linux"), ignore = "nothing is cut off")]
 fn who_floods_is_cut_off_when_all_descriptors_are_taken_too() {
     const MOST: usize = 100;
-    let limited = format!("ulimit -n {MOST}; exec \"$@\"");
-    let program = env!("CARGO_BIN_EXE_chitchat");
-    let server = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
-    let all = [&["-c", &limited, "sh", program], &server[..]].concat();
-    let mut server = Program::start_other(Path::new("sh"), &all);
-    let line = server.wait_for("listening on ");
-    let address = line.trim_start_matches("listening on ");
-    let attacker = Http2::connect(address);
+    let (server, address) = Program::server_with_descriptors(MOST, &["--store", "memory"]);
+    let attacker = Http2::connect(&address);
     attacker.reader().read_exact(&mut [0]).unwrap(); // it has been accepted
-    let _others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    server.wait_for_full_descriptors(MOST);
+    let _others = server.take_descriptors(&address, MOST);
     reset_until_cut_off(attacker, CHAT.name);
 }

@@ -14,9 +14,7 @@ use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
 use crate::support::talk::{Talk, line, server_times_rise};
-use crate::support::{
-    DEADLINE, Http2, Peer, Program, Random, TestServer, fixed_port, join, with_secret,
-};
+use crate::support::{DEADLINE, Peer, Program, Random, TestServer, fixed_port, join, with_secret};
 
 /// Long enough for every client to come back.
 const PATIENT: [&str; 2] = ["--grace", "5m"];
@@ -480,19 +478,12 @@ fn the_past_can_be_read_when_no_descriptor_is_left() {
     let opened = Store::Sqlite(store.clone()).open();
     opened.unwrap().journal.append(&group).unwrap();
 
-    let limited = format!("ulimit -n {MOST}; exec \"$@\"");
-    let program = env!("CARGO_BIN_EXE_chitchat");
     let store = format!("sqlite:{}", store.display());
-    let server = ["server", "--listen", "127.0.0.1:0", "--store", &store];
-    let patient = ["--first-frame", "5m", "--idle", "5m"];
-    let all = [&["-c", &limited, "sh", program], &server[..], &patient].concat();
-    let mut server = Program::start_other(Path::new("sh"), &all);
-    let line = server.wait_for("listening on ");
-    let address = line.trim_start_matches("listening on ");
+    let args = ["--store", &store, "--first-frame", "5m", "--idle", "5m"];
+    let (server, address) = Program::server_with_descriptors(MOST, &args);
     let dialler = Dialler::new(Keepalive::default());
-    let dialled = dialler.dial(address, DEADLINE).unwrap();
-    let _others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    server.wait_for_full_descriptors(MOST);
+    let dialled = dialler.dial(&address, DEADLINE).unwrap();
+    let _others = server.take_descriptors(&address, MOST);
     let read = || {
         let past = Some(PastAsk::Last(EVENTS as u32));
         let room = String::new();

@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use chitchat::server::Rate;
 use chitchat::wire::{HistoryQuery, Join, PastAsk};
 
 use crate::support::{
-    DEADLINE, Http2, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
+    DEADLINE, Peer, Program, Redis, TestServer, join, sooner_or_later, with_secret,
 };
 
 /// What an HTTP server answers.
@@ -256,19 +255,25 @@ fn a_journal_that_stands_still_is_told_of_and_is_no_stop() {
 #[cfg_attr(not(target_os = "linux"), ignore = "it reads /proc")]
 fn the_metrics_are_there_again_when_descriptors_are() {
     const MOST: usize = 100;
-    let limited = format!("ulimit -n {MOST}; exec \"$@\"");
-    let program = env!("CARGO_BIN_EXE_chitchat");
-    let server = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
-    let metrics = ["--metrics", "127.0.0.1:0"];
-    let all = [&["-c", &limited, "sh", program], &server[..], &metrics].concat();
-    let mut server = Program::start_other(Path::new("sh"), &all);
-    let line = server.wait_for("listening on ");
-    let address = line.trim_start_matches("listening on ");
+    let args = ["--store", "memory", "--metrics", "127.0.0.1:0"];
+    let (mut server, address) = Program::server_with_descriptors(MOST, &args);
     let metrics = server.metrics_address();
-    let others: Vec<_> = (0..MOST).map(|_| Http2::connect(address)).collect();
-    server.wait_for_full_descriptors(MOST);
-    let _waits = TcpStream::connect(&metrics).unwrap();
-    server.wait_for_error("nobody can ask for the metrics now");
+    let others = server.take_descriptors(&address, MOST);
+    let ask = || {
+        let waits = TcpStream::connect(&metrics).unwrap();
+        waits.set_nonblocking(true).unwrap();
+        waits
+    };
+    let mut waits = ask();
+    sooner_or_later("nobody to be able to ask", || {
+        // A descriptor was free again when it asked: then it was let in, and let
+        // go since it asked nothing. The next member takes that descriptor.
+        if matches!(waits.read(&mut [0]), Ok(0)) {
+            server.wait_for_descriptors(MOST);
+            waits = ask();
+        }
+        server.has_told("nobody can ask for the metrics now")
+    });
     drop(others);
     has(&http(&metrics, "GET /metrics"), "chitchat_members 0");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::{DEADLINE, Redis, sooner_or_later};
+use super::{DEADLINE, Http2, Redis, sooner_or_later};
 
 /// The exit code of a program.
 pub fn code(status: ExitStatus) -> i32 {
@@ -66,6 +66,18 @@ impl Program {
         (server, address)
     }
 
+    /// A server that may have so many descriptors, and its address.
+    pub fn server_with_descriptors(most: usize, args: &[&str]) -> (Self, String) {
+        let limited = format!("ulimit -n {most}; exec \"$@\"");
+        let program = env!("CARGO_BIN_EXE_chitchat");
+        let server = ["-c", &limited, "sh", program, "server"];
+        let all = [&server[..], &["--listen", "127.0.0.1:0"], args].concat();
+        let mut server = Self::start_other(Path::new("sh"), &all);
+        let line = server.wait_for("listening on ");
+        let address = line.trim_start_matches("listening on ").to_owned();
+        (server, address)
+    }
+
     /// A server on this address with its rooms in this file.
     pub fn server_with_store(address: &str, store: &Path, args: &[&str]) -> Self {
         let store = format!("sqlite:{}", store.display());
@@ -103,17 +115,19 @@ impl Program {
         self.child.id()
     }
 
-    /// Waits until all of its descriptors are taken, of which it may have `most`,
-    /// and not only for a moment: those with which it looks at its own threads are
-    /// free again before anybody notices.
-    pub fn wait_for_full_descriptors(&self, most: usize) {
+    /// Connects to a server until all of its descriptors are taken, of which it may
+    /// have `most`.
+    pub fn take_descriptors(&self, address: &str, most: usize) -> Vec<Http2> {
+        let others = (0..most).map(|_| Http2::connect(address)).collect();
+        self.wait_for_descriptors(most);
+        others
+    }
+
+    /// Waits until it has so many descriptors.
+    pub fn wait_for_descriptors(&self, most: usize) {
         let numbers = format!("/proc/{}/fd", self.id());
         sooner_or_later("all descriptors to be taken", || {
-            let numbers = std::fs::read_dir(&numbers).expect("it runs");
-            let links = numbers.filter_map(|n| std::fs::read_link(n.ok()?.path()).ok());
-            let lasting =
-                links.filter(|to| !to.components().any(|part| part.as_os_str() == "task"));
-            lasting.count() >= most
+            std::fs::read_dir(&numbers).expect("it runs").count() >= most
         });
     }
 
@@ -176,6 +190,11 @@ impl Program {
                 Err(_) => panic!("waited in vain for {what:?} on standard error: {seen:#?}"),
             }
         }
+    }
+
+    /// Whether a line of the standard error that has come since contains `what`.
+    pub fn has_told(&self, what: &str) -> bool {
+        self.err.try_iter().any(|line| line.contains(what))
     }
 
     pub fn signal(&self, signal: &str) {
