@@ -23,6 +23,7 @@ use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Sequel, Step};
 use super::tempo::{MAX_GROUP, Tempo};
+use super::windows::Windows;
 use crate::chat::MemberKey;
 use crate::history::{self, Record};
 use crate::rpc::Call;
@@ -88,6 +89,7 @@ impl Journal {
             sequels: Vec::with_capacity(MAX_GROUP),
             alone: None,
             tempo: Tempo::new(),
+            windows: Windows::default(),
             quits: false,
         };
         Self {
@@ -212,6 +214,7 @@ struct Keeper {
     /// The one participant who said the whole last group.
     alone: Option<MemberKey>,
     tempo: Tempo,
+    windows: Windows,
     quits: bool,
 }
 
@@ -257,9 +260,11 @@ impl Keeper {
         if let Some(first) = self.records.first() {
             let (author, steps) = (first.author, self.records.len());
             self.alone = author.filter(|_| self.records.iter().all(|r| r.author == author));
+            let authors = self.records.iter().filter_map(|record| record.author);
+            let answers = self.windows.take(authors);
             calls = self.keep(member);
             let seats = self.fanout.take_reached();
-            self.tempo.kept(steps, seats, Instant::now());
+            self.tempo.kept(steps, answers, seats, Instant::now());
         }
         match last {
             Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),
@@ -384,6 +389,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_keeps_a_window_and_is_late_is_expected_in_the_next_group() {
+        let metrics = Arc::new(Metrics::default());
+        let journal = Journal::new(Box::new(Nowhere), LogSink::default(), metrics, || {});
+        let name = Name::parse("ops").unwrap();
+        let room = Room::new(RoomId { no: 1, name });
+        for authors in [&[1, 2][..], &[1]] {
+            for author in authors.iter().flat_map(|author| [author; 64]) {
+                let mut step = Step::changed(&room, Change::None);
+                step.record.author = Some(MemberKey(*author));
+                journal.hand_over(Message::Step(step));
+            }
+            journal.keep_group(journal.keeper(), None);
+        }
+        assert_eq!(journal.keeper().tempo.expected(), Some(128));
+    }
+
+    #[test]
     fn a_step_is_as_small_on_the_wire_as_a_group_counts_on() {
         const MOST: usize = 900;
         let longest = |c: char| Name::parse(&c.to_string().repeat(32)).unwrap();
@@ -470,7 +492,7 @@ mod tests {
                         }
                         // Now and then the journal is busy, and a group gathers.
                         if round % 50 == no {
-                            journal.keeper().tempo.kept(1, 1, Instant::now());
+                            journal.keeper().tempo.kept(1, 0, 1, Instant::now());
                             journal.settle(None);
                         }
                     }

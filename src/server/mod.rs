@@ -31,6 +31,7 @@ mod sessions;
 mod shared;
 mod step;
 mod tempo;
+mod windows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,6 +11,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::windows::WINDOW;
+
 /// Work that comes sooner than this after the last is not of a human pace.
 pub(super) const BUSY: Duration = Duration::from_micros(200);
 
@@ -37,12 +39,13 @@ pub(super) const MAX_GROUP: usize = 4096;
 /// Steps from which on a group is large.
 const LARGE: usize = 16;
 
-/// Lulls that a group may take to become as large as the last ones: longer than
-/// members take to answer a group with the next.
+/// Lulls that a group may take to become as large as the last ones, where nobody
+/// keeps a window: who sends at a rate of its own makes it the larger the longer
+/// it takes.
 const LONG: u32 = 4;
 
-/// Groups whose size is remembered. The second largest of them counts: a small
-/// one between two large ones changes nothing, nor does a single larger one.
+/// Groups whose size is remembered. The second largest of them counts: a small one
+/// between two large ones changes nothing, nor does a single larger one.
 const REMEMBERED: usize = 8;
 
 #[cfg_attr(test, derive(Clone))]
@@ -61,6 +64,8 @@ pub(super) struct Tempo {
     sizes: [usize; REMEMBERED],
     /// Where the next size goes.
     at: usize,
+    /// Steps with which those who keep windows will answer the last group.
+    answers: usize,
 }
 
 /// When a group that gathers is to be kept.
@@ -69,9 +74,11 @@ struct Due {
     /// If it is as large as expected.
     complete: Instant,
     expected: usize,
-    /// If no more waits than at the last look, which was a lull before.
+    /// If no more has come since the last look, which was a lull before.
     quiet: Instant,
     seen: usize,
+    /// So many have to come in a lull: those of one who keeps a window, or any.
+    more: usize,
     /// However small it is.
     any: Instant,
 }
@@ -86,6 +93,7 @@ impl Tempo {
             has_begun: false,
             sizes: [0; REMEMBERED],
             at: 0,
+            answers: 0,
         }
     }
 
@@ -104,15 +112,16 @@ impl Tempo {
                 return false;
             }
             due.quiet = now + self.lull;
-            return std::mem::replace(&mut due.seen, waiting) == waiting;
+            let seen = std::mem::replace(&mut due.seen, waiting);
+            return seen > 0 && waiting < seen + due.more;
         }
         if self.has_begun || is_full {
             return true;
         }
-        let busy = BUSY.max(self.lull / BUSY_PART);
-        if (self.last).is_none_or(|last| now.saturating_duration_since(last) >= busy) {
+        if (self.last).is_none_or(|last| now.saturating_duration_since(last) >= self.busy()) {
             self.next = FIRST.max(self.next / 2);
             self.sizes = [0; REMEMBERED];
+            self.answers = 0;
             return true;
         }
         self.gather(now);
@@ -128,11 +137,13 @@ impl Tempo {
     }
 
     /// A group of so many steps has been kept, which went to so many members.
-    pub(super) fn kept(&mut self, steps: usize, seats: usize, now: Instant) {
+    /// Those who keep windows will answer it with so many steps.
+    pub(super) fn kept(&mut self, steps: usize, answers: usize, seats: usize, now: Instant) {
         let seats = u32::try_from(seats).unwrap_or(u32::MAX);
         self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(SHORTEST, LONGEST);
         self.sizes[self.at] = steps;
         self.at = (self.at + 1) % REMEMBERED;
+        self.answers = answers;
         self.last = Some(now);
         self.due = None;
         // After one that gathered the next one does.
@@ -144,6 +155,7 @@ impl Tempo {
     fn gather(&mut self, now: Instant) {
         let expected = self.expected();
         let [complete, any] = match expected {
+            Some(_) if self.answers > 0 => [self.lull, LONGEST],
             Some(_) => [self.lull, (self.lull * LONG).min(LONGEST)],
             None => [self.next.min(self.lull); 2],
         };
@@ -153,6 +165,7 @@ impl Tempo {
             expected: expected.unwrap_or(MAX_GROUP),
             quiet: now + complete,
             seen: 0,
+            more: if self.answers > 0 { WINDOW } else { 1 },
             any: now + any,
         });
     }
@@ -162,12 +175,22 @@ impl Tempo {
         self.lull == SHORTEST
     }
 
+    /// What comes sooner than this after the last group is of the same burst.
+    /// Those who keep windows may all be held up at once, as by a busy machine.
+    fn busy(&self) -> Duration {
+        match self.answers {
+            0 => BUSY.max(self.lull / BUSY_PART),
+            _ => LONGEST,
+        }
+    }
+
     /// How large the next group will be, if the last ones were large.
-    fn expected(&self) -> Option<usize> {
+    pub(super) fn expected(&self) -> Option<usize> {
         let mut sizes = self.sizes;
         sizes.sort_unstable();
         let [.., second, _] = sizes;
-        (second >= LARGE).then_some(second)
+        let expected = second.max(self.answers);
+        (expected >= LARGE).then_some(expected)
     }
 }
 
@@ -182,10 +205,10 @@ mod tests {
     fn after(sizes: &[usize]) -> (Tempo, Instant) {
         let (mut tempo, now) = (Tempo::new(), Instant::now());
         for &size in sizes {
-            tempo.kept(size, SEATS, now);
+            tempo.kept(size, 0, SEATS, now);
         }
         assert!(!tempo.is_due(1, now));
-        tempo.kept(sizes[0], SEATS, now);
+        tempo.kept(sizes[0], 0, SEATS, now);
         (tempo, now)
     }
 
@@ -194,7 +217,7 @@ mod tests {
         let (mut tempo, mut now) = (Tempo::new(), Instant::now());
         for _ in 0..20 {
             assert!(tempo.is_due(1, now));
-            tempo.kept(1, SEATS, now);
+            tempo.kept(1, 0, SEATS, now);
             now += LULL;
         }
     }
@@ -202,7 +225,7 @@ mod tests {
     #[test]
     fn small_groups_have_longer_and_longer_lulls() {
         let (mut tempo, mut now) = (Tempo::new(), Instant::now());
-        tempo.kept(1, SEATS, now);
+        tempo.kept(1, 0, SEATS, now);
         assert!(tempo.is_due(MAX_GROUP, now), "it all came at once");
         for wait in [100, 200, 400, 800, 1000, 1000].map(Duration::from_micros) {
             assert!(!tempo.is_due(1, now));
@@ -211,13 +234,13 @@ mod tests {
             assert!(tempo.is_due(MAX_GROUP, now), "no more would fit");
             now += wait;
             assert!(tempo.is_due(1, now));
-            tempo.kept(1, SEATS, now);
+            tempo.kept(1, 0, SEATS, now);
         }
         // Each silence makes them shorter again.
         for wait in [500, 250].map(Duration::from_micros) {
             now += LULL;
             assert!(tempo.is_due(1, now), "it was quiet");
-            tempo.kept(1, SEATS, now);
+            tempo.kept(1, 0, SEATS, now);
             let (mut next, later) = (tempo.clone(), now + BUSY / 2);
             assert!(!next.is_due(1, later));
             assert_eq!(next.wait(later), wait);
@@ -232,7 +255,7 @@ mod tests {
         let later = now + LULL;
         assert!(!tempo.is_due(63, later));
         assert!(tempo.is_due(64, later));
-        tempo.kept(64, SEATS, later);
+        tempo.kept(64, 0, SEATS, later);
         assert!(!tempo.is_due(1, later + LULL), "another gathers");
     }
 
@@ -257,7 +280,37 @@ mod tests {
         let (mut tempo, now) = after(&[64; REMEMBERED]);
         let later = now + LONG * LULL;
         assert!(tempo.is_due(1, later));
-        tempo.kept(1, SEATS, later);
+        tempo.kept(1, 0, SEATS, later);
         assert!(tempo.is_due(1, later + LULL));
+    }
+
+    #[test]
+    fn those_who_keep_windows_are_awaited_while_they_come() {
+        const ALL: usize = 16 * 64;
+        let (mut tempo, begun) = (Tempo::new(), Instant::now());
+        // Few were in the group, and the others in the one before.
+        tempo.kept(64, ALL, SEATS, begun);
+        assert!(!tempo.is_due(1, begun));
+        let mut waiting = 1;
+        for lulls in 1..2 * LONG {
+            assert!(!tempo.is_due(waiting, begun + lulls * LULL), "{lulls}");
+            waiting += WINDOW;
+        }
+        let now = begun + 2 * LONG * LULL;
+        assert!(tempo.clone().is_due(ALL, now), "all have come");
+        assert!(tempo.clone().is_due(waiting - 1, now), "others have come");
+        assert!(!tempo.is_due(waiting, now));
+        assert!(tempo.is_due(waiting, begun + LONGEST), "not for ever");
+    }
+
+    #[test]
+    fn those_who_keep_windows_may_all_be_held_up() {
+        let (mut tempo, now) = (Tempo::new(), Instant::now());
+        tempo.kept(512, 512, SEATS, now);
+        let later = now + LONGEST - LULL;
+        assert!(!tempo.clone().is_due(1, later), "the burst goes on");
+        assert!(tempo.is_due(1, now + LONGEST), "it is over");
+        tempo.kept(1, 0, SEATS, now + LONGEST);
+        assert!(tempo.is_due(1, now + LONGEST + LULL), "and forgotten");
     }
 }
