@@ -131,12 +131,12 @@ struct Sharing {
     /// Trust the CAs in this file for rediss://, instead of the system's
     #[arg(long, value_name = "FILE")]
     redis_ca: Option<PathBuf>,
-    /// Deliver an event only when so many replicas of Redis hold it
-    #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
-    redis_wait: usize,
-    /// Take a server for dead that was silent for so long
-    #[arg(long, value_name = "TIME", default_value = "6s", value_parser = parse_time)]
-    lease: Duration,
+    /// Deliver an event only when so many replicas of Redis hold it [default: 0]
+    #[arg(long, value_name = "REPLICAS")]
+    redis_wait: Option<usize>,
+    /// Take a server for dead that was silent for so long [default: 6s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    lease: Option<Duration>,
 }
 
 /// What nobody may have more of.
@@ -193,12 +193,12 @@ impl Args {
                 let why = format!("invalid value for '--store <STORE>': {why}\n");
                 clap::Error::raw(clap::error::ErrorKind::ValueValidation, why).exit()
             }
-            Some(Ok(Store::Shared(store))) => Store::Shared(self.sharing.apply(store)?),
             Some(Ok(store)) => store,
             None => Store::Sqlite(default_store().context(
                 "no data directory is known here; name a file with --store sqlite:PATH",
             )?),
         };
+        let store = self.sharing.apply(store)?;
         let file = match &store {
             Store::Sqlite(path) => Some(path.clone()),
             _ => None,
@@ -318,14 +318,26 @@ impl Args {
 }
 
 impl Sharing {
-    fn apply(&self, mut store: SharedStore) -> anyhow::Result<SharedStore> {
+    /// What waits for replicas, say, must not be silent where there are none.
+    fn apply(&self, store: Store) -> anyhow::Result<Store> {
+        let Store::Shared(mut store) = store else {
+            let typed = [
+                ("--redis-ca", self.redis_ca.is_some()),
+                ("--redis-wait", self.redis_wait.is_some()),
+                ("--lease", self.lease.is_some()),
+            ];
+            if let Some((option, _)) = typed.iter().find(|(_, is_typed)| *is_typed) {
+                bail!("{option} is for rooms in Redis: --store redis://HOST:PORT");
+            }
+            return Ok(store);
+        };
         if let Some(path) = &self.redis_password_file {
             store.password = Some(read_password(path)?);
         }
         store.ca = self.redis_ca.clone();
-        store.replicas = self.redis_wait;
-        store.lease = self.lease.max(SHORTEST_LEASE);
-        Ok(store)
+        store.replicas = self.redis_wait.unwrap_or(store.replicas);
+        store.lease = self.lease.unwrap_or(store.lease).max(SHORTEST_LEASE);
+        Ok(Store::Shared(store))
     }
 }
 

@@ -12,6 +12,7 @@ use grpcio::{
     ConnectivityState, EnvBuilder, Environment, RpcStatusCode, WriteFlags,
 };
 
+use super::ADDRESS;
 use super::args::{self, Keepalive};
 use super::caller;
 use super::tls::ClientTls;
@@ -185,8 +186,8 @@ impl Dialler {
         if address.is_empty() || address.contains('\0') {
             return Err(fail("not an address"));
         }
-        if let Some(port) = impossible_port(address) {
-            return Err(fail(&format!("there is no port {port}")));
+        if let Some(why) = port_fault(address) {
+            return Err(fail(&why));
         }
         let tls = self.access.tls.as_ref();
         if tls
@@ -226,13 +227,18 @@ impl Dialler {
     }
 }
 
-/// The port of an address, if no port has that number. gRPC would take what is
-/// left of it after a division by 65536, and reach somebody else.
-fn impossible_port(address: &str) -> Option<&str> {
-    let (_, port) = address.rsplit_once(':')?;
-    let is_path = address.starts_with("unix:") || address.starts_with("unix-abstract:");
-    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    (!is_path && is_number && port.parse::<u16>().is_err()).then_some(port)
+/// What is wrong with the port of an address. gRPC would take 443 for one that is
+/// missing, and what is left after a division by 65536 for one that there is not,
+/// and reach somebody else.
+fn port_fault(address: &str) -> Option<String> {
+    if address.starts_with("unix:") || address.starts_with("unix-abstract:") {
+        return None;
+    }
+    let port = match address.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => port,
+        _ => return Some(ADDRESS.to_owned()),
+    };
+    (port.parse::<u16>().is_err()).then(|| format!("there is no port {port}"))
 }
 
 enum Connected {

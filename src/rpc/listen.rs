@@ -17,6 +17,7 @@ use grpcio::{
     ServerCredentials, ServiceBuilder,
 };
 
+use super::ADDRESS;
 use super::answers::Answers;
 use super::args::{self, ConnectionLimits};
 use super::caller::network;
@@ -212,7 +213,7 @@ fn bind(
             Err(_) => Err(fail("the socket cannot be made there".to_owned())),
         };
     }
-    let (host, port) = parts(address).ok_or_else(|| fail(NO_ADDRESS.to_owned()))?;
+    let (host, port) = parts(address).ok_or_else(|| fail(ADDRESS.to_owned()))?;
     check_free(bare(host), port).map_err(fail)?;
     match server.add_listening_port(verbatim, credentials) {
         Ok(port) => Ok(format!("{host}:{port}")),
@@ -244,8 +245,6 @@ fn check_free(host: &str, port: u16) -> Result<(), String> {
     Ok(())
 }
 
-const NO_ADDRESS: &str = "it must be HOST:PORT, [HOST]:PORT or unix:PATH";
-
 /// `HOST` and `PORT` of an address. gRPC's core takes any number for a port and
 /// drops what is too much of it.
 fn parts(address: &str) -> Option<(&str, u16)> {
@@ -256,7 +255,7 @@ fn parts(address: &str) -> Option<(&str, u16)> {
 /// A host without the brackets that an IPv6 address has before a port.
 fn bare(host: &str) -> &str {
     let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    inner.unwrap_or(host)
+    inner.filter(|h| h.contains(':')).unwrap_or(host)
 }
 
 /// Whether other machines can reach a server that listens there.
@@ -271,7 +270,7 @@ pub fn is_exposed(address: &str) -> Result<bool, ListenError> {
         address: address.to_owned(),
         why,
     };
-    let (host, port) = parts(address).ok_or_else(|| fail(NO_ADDRESS.to_owned()))?;
+    let (host, port) = parts(address).ok_or_else(|| fail(ADDRESS.to_owned()))?;
     let all = (bare(host), port).to_socket_addrs();
     let mut all = all.map_err(|why| fail(why.to_string()))?;
     Ok(all.any(|a| !a.ip().to_canonical().is_loopback()))

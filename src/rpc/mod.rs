@@ -38,3 +38,6 @@ pub use outbox::{Call, Outbox, Overflow, PastSender};
 pub use question::{Question, Reply, Streamed};
 pub use stream::{Connection, Kick};
 pub use tls::{Certificates, ClientTls, ServerFiles, TlsError};
+
+/// How an address is written.
+const ADDRESS: &str = "it must be HOST:PORT, [HOST]:PORT or unix:PATH";

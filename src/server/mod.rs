@@ -325,12 +325,12 @@ impl Server {
         )
         .listen(&settings.listen)
         .inspect_err(|_| house.give_up())?;
-        report::start(&listening.addresses().join(", "), house.order.log_id());
         let scrape = settings
             .metrics
             .map(|address| Scrape::start(&address, &house))
             .transpose()
             .inspect_err(|_| house.give_up())?;
+        report::start(&listening.addresses().join(", "), house.order.log_id());
         // Before anybody is served, so that the log begins with what was found.
         house.rooms.await_those_present(&house);
         let broken = health.clone();

@@ -469,7 +469,7 @@ fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
         "--requirepass",
         "hush-hush",
     ];
-    let Some(_redis) = Redis::with(&args) else {
+    let Some(redis) = Redis::with(&args) else {
         return;
     };
     let url = format!("rediss://localhost:{tls_port}");
@@ -495,6 +495,7 @@ fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
             said.matches("(os error ").count() <= 1,
             "a cause is told once: {said}"
         );
+        said
     };
     refused(&["--redis-ca", &ca], &url, "no password");
     refused(&["--redis-password-file", &password], &url, "an unknown CA");
@@ -502,6 +503,9 @@ fn the_way_to_redis_may_be_encrypted_and_need_a_password_that_nobody_sees() {
     refused(&["--redis-ca", &ca], &wrong, "a wrong password");
     let nowhere = format!("redis://127.0.0.1:{}", fixed_port());
     refused(&[], &nowhere, "nobody there");
+    let plain = format!("rediss://localhost:{}", redis.port);
+    let said = refused(&right, &plain, "no TLS there");
+    assert!(!said.contains("os error"), "{said}");
 
     let malformed = "redis://:hush-hush@host:port";
     let (status, out, err) = Program::start(&["server", "--store", malformed]).end();

@@ -144,12 +144,15 @@ fn an_address_that_is_none_is_a_clear_error() {
         "127.0.0.1:70000",
         "unix:/nowhere/at/all",
         "300.1.1.1:1",
+        "[127.0.0.1]:0",
     ] {
         let (status, _, err) =
             Program::start(&["server", "--store", "memory", "--listen", address]).end();
         assert_eq!(code(status), 1, "{address}");
         let start = format!("chitchat: cannot listen on {address}: ");
-        assert!(err.last().unwrap().starts_with(&start), "{err:?}");
+        let last = err.last().unwrap();
+        assert!(last.starts_with(&start), "{last}");
+        assert!(!last.ends_with("gRPC could not bind it"), "{last}");
     }
 }
 
@@ -164,4 +167,10 @@ fn a_port_that_there_is_not_leads_to_no_other() {
     let last = err.last().unwrap();
     let why = format!("chitchat: cannot reach {other}: there is no port {port}");
     assert_eq!(*last, why);
+    for without in [host, "[::1]", "127.0.0.1:", "chat.example:chat"] {
+        let (status, _, err) = Program::client("Alex", without, &[]).end();
+        assert_eq!(code(status), 3, "{err:?}");
+        let why = format!("chitchat: cannot reach {without}: it must be HOST:PORT, ");
+        assert!(err.last().unwrap().starts_with(&why), "{err:?}");
+    }
 }

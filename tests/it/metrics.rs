@@ -356,4 +356,6 @@ fn the_program_says_where_its_metrics_are_and_that_an_address_is_taken() {
     assert_eq!(status.code(), Some(1));
     let start = format!("chitchat: cannot serve metrics on {address}: ");
     assert!(err.last().unwrap().starts_with(&start), "{err:?}");
+    let began = err.iter().any(|line| line.contains("service running"));
+    assert!(!began, "a run that begins and never ends: {err:?}");
 }

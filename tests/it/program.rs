@@ -332,6 +332,21 @@ fn limits_with_which_nobody_could_stay_are_refused() {
 }
 
 #[test]
+fn what_is_for_rooms_in_redis_is_refused_for_others() {
+    for option in [
+        ["--redis-wait", "1"],
+        ["--lease", "9s"],
+        ["--redis-ca", "ca.pem"],
+    ] {
+        let args = ["server", "--listen", "127.0.0.1:0", "--store", "memory"];
+        let (status, _, err) = Program::start(&[&args[..], &option].concat()).end();
+        assert_eq!(status.code(), Some(1), "{err:?}");
+        let why = format!("chitchat: {} is for rooms in Redis: ", option[0]);
+        assert!(err.last().unwrap().starts_with(&why), "{err:?}");
+    }
+}
+
+#[test]
 fn logs_are_read_from_a_pipe_and_what_is_made_of_them_is_written_or_code_2() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("server.log").display().to_string();

@@ -58,9 +58,13 @@ const ROOMS_AT_ONCE: usize = 1000;
 /// What can go wrong with the shared log.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
-    /// Redis says so, or does not answer.
+    /// Redis says so, or cannot be reached.
     #[error("Redis: {0}")]
     Redis(RedisError),
+    /// Redis did not answer in time: it hangs, or speaks without TLS where TLS is
+    /// asked for.
+    #[error("Redis does not answer")]
+    Silent,
     /// The log was written by another version.
     #[error("the log in Redis has layout {0}, which this version cannot read")]
     Foreign(String),
@@ -92,7 +96,10 @@ pub enum SharedError {
 /// No source: the text of an error of Redis holds those of its causes.
 impl From<RedisError> for SharedError {
     fn from(error: RedisError) -> Self {
-        Self::Redis(error)
+        match error.is_timeout() {
+            true => Self::Silent,
+            false => Self::Redis(error),
+        }
     }
 }
 
