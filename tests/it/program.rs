@@ -217,16 +217,14 @@ fn the_environment_says_what_is_logged_where_the_command_line_does_not() {
         ("error", &["--log-level", "info"], true),
         ("", &[], true),
     ] {
-        // It begins to listen, and ends because there are no metrics to serve.
-        let output = Command::new(env!("CARGO_BIN_EXE_chitchat"))
-            .args(["server", "--listen", "127.0.0.1:0", "--store", "memory"])
-            .args(["--metrics", "no address"])
-            .args(args)
-            .env("RUST_LOG", level)
-            .output()
-            .unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
-        assert!(log.contains("cannot serve metrics"), "{log}");
+        let level = format!("RUST_LOG={level}");
+        let server = [&level, env!("CARGO_BIN_EXE_chitchat"), "server"];
+        let rooms = ["--listen", "127.0.0.1:0", "--store", "memory"];
+        let mut server =
+            Program::start_other(Path::new("env"), &[&server[..], &rooms, args].concat());
+        server.wait_for("listening on ");
+        server.signal("-TERM");
+        let log = server.end().2.join("\n");
         assert_eq!(log.contains(" START "), logged, "{level} {args:?}: {log}");
     }
 }
