@@ -23,7 +23,6 @@ use super::metrics::{Metrics, Outboxes};
 use super::report;
 use super::step::{Sequel, Step};
 use super::tempo::{MAX_GROUP, Tempo};
-use super::windows::Windows;
 use crate::chat::MemberKey;
 use crate::history::{self, Record};
 use crate::rpc::Call;
@@ -89,7 +88,6 @@ impl Journal {
             sequels: Vec::with_capacity(MAX_GROUP),
             alone: None,
             tempo: Tempo::new(),
-            windows: Windows::default(),
             quits: false,
         };
         Self {
@@ -214,7 +212,6 @@ struct Keeper {
     /// The one participant who said the whole last group.
     alone: Option<MemberKey>,
     tempo: Tempo,
-    windows: Windows,
     quits: bool,
 }
 
@@ -261,10 +258,10 @@ impl Keeper {
             let (author, steps) = (first.author, self.records.len());
             self.alone = author.filter(|_| self.records.iter().all(|r| r.author == author));
             let authors = self.records.iter().filter_map(|record| record.author);
-            let answers = self.windows.take(authors);
+            self.tempo.heard(authors);
             calls = self.keep(member);
             let seats = self.fanout.take_reached();
-            self.tempo.kept(steps, answers, seats, Instant::now());
+            self.tempo.kept(steps, seats, Instant::now());
         }
         match last {
             Some(Message::Close(ending)) => self.fanout.end_all(&ending, false),
@@ -492,7 +489,7 @@ mod tests {
                         }
                         // Now and then the journal is busy, and a group gathers.
                         if round % 50 == no {
-                            journal.keeper().tempo.kept(1, 0, 1, Instant::now());
+                            journal.keeper().tempo.kept(1, 1, Instant::now());
                             journal.settle(None);
                         }
                     }

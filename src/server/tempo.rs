@@ -11,7 +11,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::windows::WINDOW;
+use super::windows::{WINDOW, Windows};
+use crate::chat::MemberKey;
 
 /// Work that comes sooner than this after the last is not of a human pace.
 pub(super) const BUSY: Duration = Duration::from_micros(200);
@@ -35,6 +36,11 @@ const LULL_A_SEAT: Duration = Duration::from_micros(20);
 
 /// Steps in one group at most.
 pub(super) const MAX_GROUP: usize = 4096;
+
+/// Steps of a group that gathered from which on the next one gathers too. Where
+/// messages come one by one, about a lull apart, each would wait for half of one
+/// with hardly ever another for company.
+const WORTH: usize = 3;
 
 /// Steps from which on a group is large.
 const LARGE: usize = 16;
@@ -64,6 +70,7 @@ pub(super) struct Tempo {
     sizes: [usize; REMEMBERED],
     /// Where the next size goes.
     at: usize,
+    windows: Windows,
     /// Steps with which those who keep windows will answer the last group.
     answers: usize,
 }
@@ -93,6 +100,7 @@ impl Tempo {
             has_begun: false,
             sizes: [0; REMEMBERED],
             at: 0,
+            windows: Windows::default(),
             answers: 0,
         }
     }
@@ -121,6 +129,7 @@ impl Tempo {
         if (self.last).is_none_or(|last| now.saturating_duration_since(last) >= self.busy()) {
             self.next = FIRST.max(self.next / 2);
             self.sizes = [0; REMEMBERED];
+            self.windows.forget();
             self.answers = 0;
             return true;
         }
@@ -136,18 +145,20 @@ impl Tempo {
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 
+    /// These are the authors of a group, which is [kept](Self::kept) next.
+    pub(super) fn heard(&mut self, authors: impl Iterator<Item = MemberKey>) {
+        self.answers = self.windows.take(authors);
+    }
+
     /// A group of so many steps has been kept, which went to so many members.
-    /// Those who keep windows will answer it with so many steps.
-    pub(super) fn kept(&mut self, steps: usize, answers: usize, seats: usize, now: Instant) {
+    pub(super) fn kept(&mut self, steps: usize, seats: usize, now: Instant) {
         let seats = u32::try_from(seats).unwrap_or(u32::MAX);
         self.lull = LULL_A_SEAT.saturating_mul(seats).clamp(SHORTEST, LONGEST);
         self.sizes[self.at] = steps;
         self.at = (self.at + 1) % REMEMBERED;
-        self.answers = answers;
         self.last = Some(now);
         self.due = None;
-        // After one that gathered the next one does.
-        if std::mem::take(&mut self.has_begun) {
+        if std::mem::take(&mut self.has_begun) && steps >= WORTH {
             self.gather(now);
         }
     }
@@ -205,11 +216,18 @@ mod tests {
     fn after(sizes: &[usize]) -> (Tempo, Instant) {
         let (mut tempo, now) = (Tempo::new(), Instant::now());
         for &size in sizes {
-            tempo.kept(size, 0, SEATS, now);
+            tempo.kept(size, SEATS, now);
         }
         assert!(!tempo.is_due(1, now));
-        tempo.kept(sizes[0], 0, SEATS, now);
+        tempo.kept(sizes[0], SEATS, now);
         (tempo, now)
+    }
+
+    /// Keeps a group in which each of these has a window of 64.
+    fn keep_windows(tempo: &mut Tempo, authors: std::ops::Range<u64>, now: Instant) {
+        let steps = authors.flat_map(|who| [MemberKey(who); 64]);
+        tempo.heard(steps.clone());
+        tempo.kept(steps.count(), SEATS, now);
     }
 
     #[test]
@@ -217,7 +235,7 @@ mod tests {
         let (mut tempo, mut now) = (Tempo::new(), Instant::now());
         for _ in 0..20 {
             assert!(tempo.is_due(1, now));
-            tempo.kept(1, 0, SEATS, now);
+            tempo.kept(1, SEATS, now);
             now += LULL;
         }
     }
@@ -225,7 +243,7 @@ mod tests {
     #[test]
     fn small_groups_have_longer_and_longer_lulls() {
         let (mut tempo, mut now) = (Tempo::new(), Instant::now());
-        tempo.kept(1, 0, SEATS, now);
+        tempo.kept(1, SEATS, now);
         assert!(tempo.is_due(MAX_GROUP, now), "it all came at once");
         for wait in [100, 200, 400, 800, 1000, 1000].map(Duration::from_micros) {
             assert!(!tempo.is_due(1, now));
@@ -234,16 +252,35 @@ mod tests {
             assert!(tempo.is_due(MAX_GROUP, now), "no more would fit");
             now += wait;
             assert!(tempo.is_due(1, now));
-            tempo.kept(1, 0, SEATS, now);
+            tempo.kept(1, SEATS, now);
         }
         // Each silence makes them shorter again.
         for wait in [500, 250].map(Duration::from_micros) {
             now += LULL;
             assert!(tempo.is_due(1, now), "it was quiet");
-            tempo.kept(1, 0, SEATS, now);
+            tempo.kept(1, SEATS, now);
             let (mut next, later) = (tempo.clone(), now + BUSY / 2);
             assert!(!next.is_due(1, later));
             assert_eq!(next.wait(later), wait);
+        }
+    }
+
+    #[test]
+    fn what_comes_one_by_one_after_a_burst_does_not_wait() {
+        // About a lull apart, each comes while the next group would gather.
+        for apart in [40, 60, 95, 105].map(|part| LULL * part / 100) {
+            let (mut tempo, mut now) = after(&[1; REMEMBERED]);
+            let mut waited = 0;
+            for _ in 0..100 {
+                let came = now;
+                while !tempo.is_due(1, now) {
+                    waited += 1;
+                    now += tempo.wait(now);
+                }
+                tempo.kept(1, SEATS, now);
+                now = now.max(came + apart);
+            }
+            assert!(waited < 10, "{waited} of those {apart:?} apart");
         }
     }
 
@@ -255,7 +292,7 @@ mod tests {
         let later = now + LULL;
         assert!(!tempo.is_due(63, later));
         assert!(tempo.is_due(64, later));
-        tempo.kept(64, 0, SEATS, later);
+        tempo.kept(64, SEATS, later);
         assert!(!tempo.is_due(1, later + LULL), "another gathers");
     }
 
@@ -280,7 +317,7 @@ mod tests {
         let (mut tempo, now) = after(&[64; REMEMBERED]);
         let later = now + LONG * LULL;
         assert!(tempo.is_due(1, later));
-        tempo.kept(1, 0, SEATS, later);
+        tempo.kept(1, SEATS, later);
         assert!(tempo.is_due(1, later + LULL));
     }
 
@@ -288,8 +325,10 @@ mod tests {
     fn those_who_keep_windows_are_awaited_while_they_come() {
         const ALL: usize = 16 * 64;
         let (mut tempo, begun) = (Tempo::new(), Instant::now());
-        // Few were in the group, and the others in the one before.
-        tempo.kept(64, ALL, SEATS, begun);
+        // One was in the group, and the others in the one before.
+        for authors in [1..16, 0..1] {
+            keep_windows(&mut tempo, authors, begun);
+        }
         assert!(!tempo.is_due(1, begun));
         let mut waiting = 1;
         for lulls in 1..2 * LONG {
@@ -306,11 +345,12 @@ mod tests {
     #[test]
     fn those_who_keep_windows_may_all_be_held_up() {
         let (mut tempo, now) = (Tempo::new(), Instant::now());
-        tempo.kept(512, 512, SEATS, now);
+        keep_windows(&mut tempo, 0..8, now);
         let later = now + LONGEST - LULL;
         assert!(!tempo.clone().is_due(1, later), "the burst goes on");
         assert!(tempo.is_due(1, now + LONGEST), "it is over");
-        tempo.kept(1, 0, SEATS, now + LONGEST);
+        tempo.heard(std::iter::once(MemberKey(8)));
+        tempo.kept(1, SEATS, now + LONGEST);
         assert!(tempo.is_due(1, now + LONGEST + LULL), "and forgotten");
     }
 }

@@ -12,6 +12,7 @@ use crate::chat::MemberKey;
 pub(super) const WINDOW: usize = 16;
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Windows {
     /// Whoever kept one in the last group, ordered, and how many messages it had.
     last: Vec<(MemberKey, usize)>,
@@ -45,6 +46,11 @@ impl Windows {
         let answers = self.runs.iter().chain(late).map(|(_, count)| count).sum();
         std::mem::swap(&mut self.last, &mut self.runs);
         answers
+    }
+
+    /// Nobody is awaited any more.
+    pub(super) fn forget(&mut self) {
+        self.last.clear();
     }
 }
 
