@@ -3,6 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use chitchat::wire::HEALTH_CHECK;
+
+use crate::support::{Http2, TestServer};
+
 const CONFIG: &str = include_str!("../../.cargo/config.toml");
 const TOOLCHAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo/grpc.cmake");
 
@@ -59,4 +63,26 @@ fn the_compilers_are_those_that_were_chosen() {
         ("HOST_CXX", "host-c++"),
     ]);
     assert!(said.contains("CC=odd-cc CXX=host-c++"), "{said}");
+}
+
+/// What a message took of its stream's window would else be given back at once: a
+/// system call for each, and a wake-up at the other end. Built without
+/// `.cargo/grpc.cmake`, or before it said so (`cargo clean --release -p grpcio-sys`
+/// has it built anew), the core does that.
+#[test]
+fn a_few_bytes_are_given_back_with_whatever_goes_out_next() {
+    const WINDOW_UPDATE: u8 = 8;
+    let server = TestServer::start();
+    for id in 1..6 {
+        let mut connection = Http2::connect(&server.address);
+        connection.join(&format!("Alex{id}"), id);
+        connection.until_data("joined");
+        connection.frame(0, 0, 1, &[0, 0, 0, 0, 100, 8, id]); // the beginning of a message
+        // Meanwhile the server has read that.
+        let mut other = Http2::connect(&server.address);
+        other.ask(HEALTH_CHECK.name, 1);
+        other.until("grpc-status");
+        let before = connection.ping();
+        assert!(!before.contains(&(WINDOW_UPDATE, 1)), "{id}: {before:?}");
+    }
 }

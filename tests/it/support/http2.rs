@@ -128,6 +128,25 @@ impl Http2 {
         }
     }
 
+    /// Reads until the server has sent a message that contains `what`.
+    pub fn until_data(&mut self, what: &str) {
+        let is_it = |data: &[u8]| data.windows(what.len()).any(|w| w == what.as_bytes());
+        while !matches!(self.read_frame(), (0, _, _, data) if is_it(&data)) {}
+    }
+
+    /// Sends a ping. Returns which frames come before its answer: their kinds and
+    /// streams.
+    pub fn ping(&mut self) -> Vec<(u8, usize)> {
+        self.frame(6, 0, 0, &[0; 8]);
+        let mut before = Vec::new();
+        loop {
+            match self.read_frame() {
+                (6, 1, ..) => return before,
+                (kind, _, stream, _) => before.push((kind, stream)),
+            }
+        }
+    }
+
     /// The next frame: its kind, its flags, its stream, which is none beyond 255,
     /// and its payload.
     fn read_frame(&mut self) -> (u8, u8, usize, Vec<u8>) {
