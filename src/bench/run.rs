@@ -29,6 +29,10 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 /// Files that this process needs beside one for each connection.
 const OTHER_FILES: u64 = 64;
 
+/// Between what is not measured, a burst, and what is: a server may wait for more
+/// of a burst when the first message after it comes.
+const REST: Duration = Duration::from_millis(100);
+
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -253,6 +257,7 @@ impl Director<'_> {
         }
         let expected = self.warmup_deliveries();
         self.wait("warming up", Some(expected), Self::delivered)?;
+        std::thread::sleep(REST);
         Ok(self.delivered() == expected)
     }
 
