@@ -31,7 +31,7 @@ run-client: ## run a client [NAME=Alex] [SERVER=127.0.0.1:50052] [ARGS='...']
 build: ## build the program
 	$(SETUP) cargo build --release
 
-tuned: ## build it laid out by a profile, into target/tuned: a tenth cheaper and more
+tuned: ## build it laid out by a profile, into target/tuned: up to a fifth cheaper
 	$(SETUP) scripts/tuned.sh
 
 test: lint ## lint, then run every test

@@ -73,6 +73,7 @@ fn the_compilers_are_those_that_were_chosen() {
 fn a_few_bytes_are_given_back_with_whatever_goes_out_next() {
     const WINDOW_UPDATE: u8 = 8;
     let server = TestServer::start();
+    let mut joined = Vec::new();
     for id in 1..6 {
         let mut connection = Http2::connect(&server.address);
         connection.join(&format!("Alex{id}"), id);
@@ -84,5 +85,6 @@ fn a_few_bytes_are_given_back_with_whatever_goes_out_next() {
         other.until("grpc-status");
         let before = connection.ping();
         assert!(!before.contains(&(WINDOW_UPDATE, 1)), "{id}: {before:?}");
+        joined.push(connection); // else the next one would be told that it has gone
     }
 }
