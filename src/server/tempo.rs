@@ -71,8 +71,6 @@ pub(super) struct Tempo {
     /// Where the next size goes.
     at: usize,
     windows: Windows,
-    /// Steps with which those who keep windows will answer the last group.
-    answers: usize,
 }
 
 /// When a group that gathers is to be kept.
@@ -101,7 +99,6 @@ impl Tempo {
             sizes: [0; REMEMBERED],
             at: 0,
             windows: Windows::default(),
-            answers: 0,
         }
     }
 
@@ -130,7 +127,6 @@ impl Tempo {
             self.next = FIRST.max(self.next / 2);
             self.sizes = [0; REMEMBERED];
             self.windows.forget();
-            self.answers = 0;
             return true;
         }
         self.gather(now);
@@ -147,7 +143,7 @@ impl Tempo {
 
     /// These are the authors of a group, which is [kept](Self::kept) next.
     pub(super) fn heard(&mut self, authors: impl Iterator<Item = MemberKey>) {
-        self.answers = self.windows.take(authors);
+        self.windows.take(authors);
     }
 
     /// A group of so many steps has been kept, which went to so many members.
@@ -166,7 +162,7 @@ impl Tempo {
     fn gather(&mut self, now: Instant) {
         let expected = self.expected();
         let [complete, any] = match expected {
-            Some(_) if self.answers > 0 => [self.lull, LONGEST],
+            Some(_) if self.windows.answers > 0 => [self.lull, LONGEST],
             Some(_) => [self.lull, (self.lull * LONG).min(LONGEST)],
             None => [self.next.min(self.lull); 2],
         };
@@ -176,7 +172,7 @@ impl Tempo {
             expected: expected.unwrap_or(MAX_GROUP),
             quiet: now + complete,
             seen: 0,
-            more: if self.answers > 0 { WINDOW } else { 1 },
+            more: if self.windows.answers > 0 { WINDOW } else { 1 },
             any: now + any,
         });
     }
@@ -189,7 +185,7 @@ impl Tempo {
     /// What comes sooner than this after the last group is of the same burst.
     /// Those who keep windows may all be held up at once, as by a busy machine.
     fn busy(&self) -> Duration {
-        match self.answers {
+        match self.windows.answers {
             0 => BUSY.max(self.lull / BUSY_PART),
             _ => LONGEST,
         }
@@ -200,7 +196,7 @@ impl Tempo {
         let mut sizes = self.sizes;
         sizes.sort_unstable();
         let [.., second, _] = sizes;
-        let expected = second.max(self.answers);
+        let expected = second.max(self.windows.answers);
         (expected >= LARGE).then_some(expected)
     }
 }

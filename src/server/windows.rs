@@ -18,13 +18,14 @@ pub(super) struct Windows {
     last: Vec<(MemberKey, usize)>,
     /// The stretches of one author each, of the group that is looked at.
     runs: Vec<(MemberKey, usize)>,
+    /// How many steps those will say next who kept a window in the last group or in
+    /// the one before: whoever was in that one only has its receipts too, and is late.
+    pub(super) answers: usize,
 }
 
 impl Windows {
-    /// Takes the authors of a group's steps. Returns how many steps those will
-    /// say next who kept a window in it or in the one before: whoever was in that
-    /// one only has its receipts too, and is late.
-    pub(super) fn take(&mut self, authors: impl Iterator<Item = MemberKey>) -> usize {
+    /// Takes the authors of a group's steps.
+    pub(super) fn take(&mut self, authors: impl Iterator<Item = MemberKey>) {
         self.runs.clear();
         for author in authors {
             match self.runs.last_mut() {
@@ -43,14 +44,14 @@ impl Windows {
             let in_this = self.runs.binary_search_by_key(author, |(key, _)| *key);
             in_this.is_err()
         });
-        let answers = self.runs.iter().chain(late).map(|(_, count)| count).sum();
+        self.answers = self.runs.iter().chain(late).map(|(_, count)| count).sum();
         std::mem::swap(&mut self.last, &mut self.runs);
-        answers
     }
 
     /// Nobody is awaited any more.
     pub(super) fn forget(&mut self) {
         self.last.clear();
+        self.answers = 0;
     }
 }
 
@@ -63,7 +64,8 @@ mod tests {
         let authors = runs
             .iter()
             .flat_map(|(who, count)| std::iter::repeat_n(MemberKey(*who), *count));
-        windows.take(authors)
+        windows.take(authors);
+        windows.answers
     }
 
     #[test]
